@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void err_sanitize(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
+int err_set(struct err *err, int code, const char *format, ...)
+{
+	va_list args;
+
+	if (!err)
+		return code;
+	va_start(args, format);
+	errno = -code; /* for %m */
+	vsnprintf(err->message, sizeof(err->message), format, args);
+	va_end(args);
+	err_sanitize(err->message);
+	err->code = code;
+	return code;
+}
+
+int err_context(struct err *err, const char *format, ...)
+{
+	char old[ERR_MESSAGE_MAX];
+	va_list args;
+	int n;
+
+	if (!err)
+		return 0;
+	memcpy(old, err->message, sizeof(old));
+	va_start(args, format);
+	n = vsnprintf(err->message, sizeof(err->message), format, args);
+	va_end(args);
+	if (n >= 0 && (size_t)n < sizeof(err->message))
+		snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", old);
+	err_sanitize(err->message);
+	return err->code;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks that die with their holder: flock(2) on a file of their own. The open descriptor is the lock;
+ * closing it (or dying) releases it. The file itself stays, so that two holders can never lock two
+ * different inodes of one name.
+ */
+#ifndef BASE_LOCK_H
+#define BASE_LOCK_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum lock_mode {
+	LOCK_SHARED,
+	LOCK_EXCLUSIVE,
+};
+
+/* Returns the lock's descriptor; -EWOULDBLOCK when wait is false and another holds it. */
+int lock_take(const char *path, enum lock_mode mode, bool wait, struct err *err);
+/* Whether some process holds the lock exclusively now. A missing file is not held. */
+bool lock_is_held(const char *path);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unix sockets. Paths longer than sun_path work too: they are reached through /proc/self/fd. */
+#ifndef BASE_SOCK_H
+#define BASE_SOCK_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* A connected pair of stream sockets, close-on-exec, blocking. */
+int sock_pair(int ret_fds[2], struct err *err);
+/* A listening, non-blocking stream socket at path (0600); an old socket file there is replaced. */
+int sock_listen(const char *path, struct err *err);
+/* A blocking stream connection. -ECONNREFUSED or -ENOENT when nobody listens. */
+int sock_connect(const char *path, struct err *err);
+/* Accepts one connection whose peer is this user or root; -EPERM for anybody else (closed),
+ * -EAGAIN when there is none. The result blocks. */
+int sock_accept(int listener);
+/* Sends one byte with a descriptor as ancillary data; the peer's copy is independent. */
+int sock_send_fd(int sock, int fd);
+/* Receives what sock_send_fd sent: the descriptor, -EPIPE at the end of the stream, or negative errno. */
+int sock_receive_fd(int sock);
+
+#endif
