@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Functions that are never right here; included for every file by the build (-include). What to use
- * instead: sbuf (strcpy, strcat, sprintf), str_split (strtok), str_parse_* (atoi, strtol), proc_spawn
- * (system), a bounded buffer (alloca).
+ * instead: sbuf (strcpy, strcat, sprintf), str_split (strtok), str_parse_* (atoi, strtol),
+ * proc_spawn (system), a bounded buffer (alloca).
  */
 #ifndef BASE_BANNED_H
 #define BASE_BANNED_H

@@ -14,11 +14,11 @@
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
 /* Makes `name##p`, the CLEANUP function of a destructor `name` that takes a pointer (or NULL). */
-#define DEFINE_CLEANUP(type, name)                                                                 \
-	static inline void name##p(type *slot)                                                     \
-	{                                                                                          \
-		if (*slot)                                                                         \
-			name(*slot);                                                               \
+#define DEFINE_CLEANUP(type, name)             \
+	static inline void name##p(type *slot) \
+	{                                      \
+		if (*slot)                     \
+			name(*slot);           \
 	}
 
 static inline void cleanup_freep(void *slot)
@@ -43,11 +43,11 @@ static inline void cleanup_fclosep(FILE **file)
 #define AUTO_FCLOSE CLEANUP(cleanup_fclosep)
 
 /* The value of an owned variable, which no longer owns it afterwards. */
-#define TAKE_PTR(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) taken_ = (p);                                                        \
-		(p) = NULL;                                                                        \
-		taken_;                                                                            \
+#define TAKE_PTR(p)                         \
+	({                                  \
+		__typeof__(p) taken_ = (p); \
+		(p) = NULL;                 \
+		taken_;                     \
 	})
 
 static inline int cleanup_take_fd(int *fd)

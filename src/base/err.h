@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Errors that a user will read. Functions return 0 (or a count) or a negative errno; where a cause is
- * worth telling they take a `struct err *` last (may be NULL). It is set once, at the source; callers
- * add context in front with err_context() and never change the code.
+ * Errors that a user will read. Functions return 0 (or a count) or a negative errno; where a cause
+ * is worth telling they take a `struct err *` last (may be NULL). It is set once, at the source;
+ * callers add context in front with err_context() and never change the code.
  *
- * Messages are one line: lower case, no full stop, user text quoted: "cannot open disk '/x': No such
- * file or directory". In the format, %m is the text of the code's errno.
+ * Messages are one line: lower case, no full stop, user text quoted: "cannot open disk '/x': No
+ * such file or directory". In the format, %m is the text of the code's errno.
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
@@ -17,7 +17,8 @@
 
 struct err {
 	int code;                      /* negative errno; 0 while nothing failed */
-	char message[ERR_MESSAGE_MAX]; /* "" while nothing failed; always one line, truncated to fit */
+	char message[ERR_MESSAGE_MAX]; /* "" while nothing failed; always one line, truncated to fit
+					*/
 };
 
 /* Sets code (negative errno) and message, unless err is NULL. Returns code. */

@@ -232,7 +232,7 @@ int file_sync_parent(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	AUTO_FREE char *dir = slash == path ? xstrdup("/")
-			      : slash	    ? xstrndup(path, (size_t)(slash - path))
+			      : slash       ? xstrndup(path, (size_t)(slash - path))
 					    : xstrdup(".");
 	AUTO_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File descriptors: whole reads and writes, flags, whole files. All descriptors made are close-on-exec. */
+/* File descriptors: whole reads and writes, flags, whole files. All descriptors made are
+ * close-on-exec. */
 #ifndef BASE_FD_H
 #define BASE_FD_H
 
@@ -18,7 +19,8 @@ int fd_read_exact(int fd, void *data, size_t size);
 int fd_pread_exact(int fd, void *data, size_t size, off_t offset);
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
-/* Waits until fd has one of the poll events; timeout_ms < 0 waits for ever. 1 ready, 0 timeout, or errno. */
+/* Waits until fd has one of the poll events; timeout_ms < 0 waits for ever. 1 ready, 0 timeout, or
+ * errno. */
 int fd_wait(int fd, short events, int timeout_ms);
 /* Copies the data of a whole file, sparsely, by reflink where the file system can. */
 int fd_clone_file(int from, int to);

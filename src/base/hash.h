@@ -12,8 +12,8 @@
 
 /* FNV-1a, 64 bits; chain calls through `hash`, starting with HASH_FNV_INIT. */
 uint64_t hash_fnv1a(uint64_t hash, const void *data, size_t size);
-/* CRC-32C (Castagnoli), reflected; no initial or final inversion: crc32c of a buffer as most define it
- * is ~hash_crc32c(~0, …). */
+/* CRC-32C (Castagnoli), reflected; no initial or final inversion: crc32c of a buffer as most define
+ * it is ~hash_crc32c(~0, …). */
 uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size);
 /* Lower-case hexadecimal of data into out[2 * size + 1]. */
 void hash_hex(const uint8_t *data, size_t size, char *out);

@@ -65,7 +65,7 @@ char **json_get_strv(const json_t *object, const char *name)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(array, i, item)
+	json_array_foreach (array, i, item)
 		if (json_is_string(item))
 			strv_push(&strv, json_string_value(item));
 	return strv;
@@ -75,7 +75,7 @@ json_t *json_from_strv(char *const *strv)
 {
 	json_t *array = json_array();
 
-	STRV_EACH(strv, it)
+	STRV_EACH (strv, it)
 		json_array_append_new(array, json_string(*it));
 	return array;
 }

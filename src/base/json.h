@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading JSON documents of others safely (jansson): sizes and depths are bounded, members are looked
- * up by name with their type checked, errors name the member. The pointers returned are borrowed from
- * the document.
+ * Reading JSON documents of others safely (jansson): sizes and depths are bounded, members are
+ * looked up by name with their type checked, errors name the member. The pointers returned are
+ * borrowed from the document.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
@@ -25,7 +25,7 @@ char *json_text(const json_t *json);
 const char *json_get_string(const json_t *object, const char *name); /* NULL */
 int64_t json_get_int(const json_t *object, const char *name, int64_t fallback);
 bool json_get_bool(const json_t *object, const char *name, bool fallback);
-json_t *json_get_array(const json_t *object, const char *name);	 /* NULL */
+json_t *json_get_array(const json_t *object, const char *name);  /* NULL */
 json_t *json_get_object(const json_t *object, const char *name); /* NULL */
 /* An array of strings as a string vector (NULL when absent; other elements are skipped). Owned. */
 char **json_get_strv(const json_t *object, const char *name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks that die with their holder: flock(2) on a file of their own. The open descriptor is the lock;
- * closing it (or dying) releases it. The file itself stays, so that two holders can never lock two
- * different inodes of one name.
+ * Locks that die with their holder: flock(2) on a file of their own. The open descriptor is the
+ * lock; closing it (or dying) releases it. The file itself stays, so that two holders can never
+ * lock two different inodes of one name.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H

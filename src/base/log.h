@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Diagnostics of the programs' top layers, on stderr. Libraries return errors instead. A line names its
- * object: log_info("container=%s started", id). The timeline prints, with --debug, when each step of an
- * operation was reached.
+ * Diagnostics of the programs' top layers, on stderr. Libraries return errors instead. A line names
+ * its object: log_info("container=%s started", id). The timeline prints, with --debug, when each
+ * step of an operation was reached.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -28,8 +28,9 @@ void log_print(enum log_level level, const char *format, ...) __attribute__((for
 
 /*
  * A point of the timeline of an operation, printed at debug level with the milliseconds since the
- * origin: CLOCK_MONOTONIC nanoseconds, by default the first point of the process. A program that does
- * part of an operation gets the origin from the one that began it, so that one timeline results.
+ * origin: CLOCK_MONOTONIC nanoseconds, by default the first point of the process. A program that
+ * does part of an operation gets the origin from the one that began it, so that one timeline
+ * results.
  */
 void log_timeline_origin(unsigned long long monotonic_ns);
 unsigned long long log_timeline_get_origin(void);

@@ -93,7 +93,8 @@ static struct loop_source *add(struct loop *loop, enum source_kind kind, int fd,
 	return source;
 }
 
-struct loop_source *loop_add_fd(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *ctx)
+struct loop_source *loop_add_fd(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn,
+				void *ctx)
 {
 	struct loop_source *source = add(loop, SOURCE_FD, fd, events, ctx);
 

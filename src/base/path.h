@@ -13,7 +13,8 @@
 char *path_join(const char *dir, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The part after the last slash; borrowed from path. */
 const char *path_base(const char *path);
-/* The directory that holds the running executable, without a trailing slash. Owned by the caller. */
+/* The directory that holds the running executable, without a trailing slash. Owned by the caller.
+ */
 char *path_of_self(void);
 /* mkdir -p; directories that exist are left as they are. */
 int path_make_dirs(const char *path, mode_t mode, struct err *err);

@@ -17,7 +17,8 @@
 
 extern char **environ;
 
-/* Moves the listed descriptors to their numbers; they are first moved out of the way of each other. */
+/* Moves the listed descriptors to their numbers; they are first moved out of the way of each other.
+ */
 static int place_fds(const struct proc_spec *spec)
 {
 	int moved[32];
@@ -126,9 +127,7 @@ int proc_output(char *const *argv, bool with_stderr, size_t max, char **ret_text
 		return err_set(err, -errno, "cannot create a pipe: %m");
 	output = fds[0];
 	struct proc_fd child_fds[] = { { fds[1], 1 }, { fds[1], 2 } };
-	struct proc_spec spec = { .argv = argv,
-				  .fds = child_fds,
-				  .fd_count = with_stderr ? 2 : 1 };
+	struct proc_spec spec = { .argv = argv, .fds = child_fds, .fd_count = with_stderr ? 2 : 1 };
 	r = proc_spawn(&spec, &pid, err);
 	close(fds[1]);
 	if (r < 0)
@@ -155,16 +154,16 @@ int proc_signal_parse(const char *name)
 		const char *name;
 		int number;
 	} signals[] = {
-		{ "HUP", SIGHUP },	 { "INT", SIGINT },	{ "QUIT", SIGQUIT },
-		{ "ILL", SIGILL },	 { "TRAP", SIGTRAP },	{ "ABRT", SIGABRT },
-		{ "BUS", SIGBUS },	 { "FPE", SIGFPE },	{ "KILL", SIGKILL },
-		{ "USR1", SIGUSR1 },	 { "SEGV", SIGSEGV },	{ "USR2", SIGUSR2 },
-		{ "PIPE", SIGPIPE },	 { "ALRM", SIGALRM },	{ "TERM", SIGTERM },
-		{ "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD },	{ "CONT", SIGCONT },
-		{ "STOP", SIGSTOP },	 { "TSTP", SIGTSTP },	{ "TTIN", SIGTTIN },
-		{ "TTOU", SIGTTOU },	 { "URG", SIGURG },	{ "XCPU", SIGXCPU },
-		{ "XFSZ", SIGXFSZ },	 { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF },
-		{ "WINCH", SIGWINCH },	 { "IO", SIGIO },	{ "PWR", SIGPWR },
+		{ "HUP", SIGHUP },       { "INT", SIGINT },       { "QUIT", SIGQUIT },
+		{ "ILL", SIGILL },       { "TRAP", SIGTRAP },     { "ABRT", SIGABRT },
+		{ "BUS", SIGBUS },       { "FPE", SIGFPE },       { "KILL", SIGKILL },
+		{ "USR1", SIGUSR1 },     { "SEGV", SIGSEGV },     { "USR2", SIGUSR2 },
+		{ "PIPE", SIGPIPE },     { "ALRM", SIGALRM },     { "TERM", SIGTERM },
+		{ "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD },     { "CONT", SIGCONT },
+		{ "STOP", SIGSTOP },     { "TSTP", SIGTSTP },     { "TTIN", SIGTTIN },
+		{ "TTOU", SIGTTOU },     { "URG", SIGURG },       { "XCPU", SIGXCPU },
+		{ "XFSZ", SIGXFSZ },     { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF },
+		{ "WINCH", SIGWINCH },   { "IO", SIGIO },         { "PWR", SIGPWR },
 		{ "SYS", SIGSYS },
 	};
 	uint64_t number;

@@ -15,12 +15,14 @@ struct proc_fd {
 };
 
 struct proc_spec {
-	char *const *argv;	   /* argv[0] is the program: looked up in PATH if without a slash */
-	char *const *environment;  /* NULL: this process's */
-	const struct proc_fd *fds; /* all others are closed at exec; 0-2 are inherited unless listed */
+	char *const *argv;        /* argv[0] is the program: looked up in PATH if without a slash */
+	char *const *environment; /* NULL: this process's */
+	const struct proc_fd
+		*fds; /* all others are closed at exec; 0-2 are inherited unless listed */
 	size_t fd_count;
-	bool new_session;      /* setsid: no controlling terminal, signals of the terminal do not reach it */
-	bool die_with_parent;  /* SIGKILL when the thread that spawned it ends */
+	bool new_session; /* setsid: no controlling terminal, signals of the terminal do not reach
+			     it */
+	bool die_with_parent; /* SIGKILL when the thread that spawned it ends */
 	bool no_new_privileges;
 };
 
@@ -34,7 +36,8 @@ int proc_wait(pid_t pid);
 int proc_output(char *const *argv, bool with_stderr, size_t max, char **ret_text, struct err *err);
 /* A pidfd (close-on-exec), readable when the process ends. */
 int proc_pidfd(pid_t pid);
-/* The number of a signal by name ("KILL", "SIGKILL", "kill") or number; -EINVAL if there is none. */
+/* The number of a signal by name ("KILL", "SIGKILL", "kill") or number; -EINVAL if there is none.
+ */
 int proc_signal_parse(const char *name);
 
 #endif

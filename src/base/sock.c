@@ -21,7 +21,8 @@ int sock_pair(int ret_fds[2], struct err *err)
 	return 0;
 }
 
-/* Fills the address of path; *ret_dir stays open while the address is used, when it goes through it. */
+/* Fills the address of path; *ret_dir stays open while the address is used, when it goes through
+ * it. */
 static int address_of(const char *path, struct sockaddr_un *ret, int *ret_dir)
 {
 	AUTO_FREE char *copy = xstrdup(path);

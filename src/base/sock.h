@@ -19,7 +19,8 @@ int sock_connect(const char *path, struct err *err);
 int sock_accept(int listener);
 /* Sends one byte with a descriptor as ancillary data; the peer's copy is independent. */
 int sock_send_fd(int sock, int fd);
-/* Receives what sock_send_fd sent: the descriptor, -EPIPE at the end of the stream, or negative errno. */
+/* Receives what sock_send_fd sent: the descriptor, -EPIPE at the end of the stream, or negative
+ * errno. */
 int sock_receive_fd(int sock);
 
 #endif

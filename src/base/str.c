@@ -104,7 +104,7 @@ char **strv_free(char **strv)
 
 bool strv_contains(char *const *strv, const char *text)
 {
-	STRV_EACH(strv, it)
+	STRV_EACH (strv, it)
 		if (strcmp(*it, text) == 0)
 			return true;
 	return false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the unit tests share: cmocka with the headers it wants, and a temporary directory per test. */
+/* What the unit tests share: cmocka with the headers it wants, and a temporary directory per test.
+ */
 #ifndef TESTS_UNIT_TEST_H
 #define TESTS_UNIT_TEST_H
 
