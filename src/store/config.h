@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a container is made of, as users configured it: filled by `create` and `run`, kept as JSON in the
+ * container's row, shown by `inspect`, carried out by the shim. All members are owned.
+ */
+#ifndef STORE_CONFIG_H
+#define STORE_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/vec.h"
+
+struct rlimit_config {
+	char *name; /* "RLIMIT_NOFILE" */
+	uint64_t soft, hard; /* UINT64_MAX is unlimited */
+};
+
+struct process_config {
+	char *executable;
+	char **arguments; /* without the executable */
+	char **environment; /* K=V */
+	char *working_directory;
+	bool terminal;
+	bool stdin_open; /* -i */
+	char *user;	 /* as given: name|uid[:group|gid]; NULL: root */
+	char **supplemental_groups;
+	VEC(struct rlimit_config) rlimits;
+};
+
+struct mount_config {
+	char *type;   /* "bind", "volume", "tmpfs" */
+	char *source; /* NULL for tmpfs */
+	char *destination;
+	char **options; /* "ro", "size=…" */
+};
+
+struct port_config {
+	char *host_address;
+	uint32_t host_port, container_port;
+	char *proto; /* "tcp", "udp" */
+	uint32_t count;
+};
+
+struct network_config {
+	char *network;
+	char *hostname;
+	char *mac_address; /* NULL: chosen */
+	uint32_t mtu;	   /* 0: the network's */
+};
+
+struct container_config {
+	char *id; /* what users call it: --name, or a UUID */
+	struct {
+		char *reference;
+		char *media_type;
+		char *digest; /* of what the reference names: index or manifest */
+		uint64_t size;
+	} image;
+	char *manifest_digest; /* of the platform's manifest */
+	char *root_key;	       /* which merged disk (see image/content.h) */
+	VEC(struct mount_config) mounts;
+	VEC(struct port_config) ports;
+	json_t *labels;	 /* object of strings; never NULL after init */
+	char **sysctls; /* K=V */
+	VEC(struct network_config) networks;
+	struct process_config process; /* the init process */
+	struct {
+		char *os, *architecture, *variant;
+	} platform;
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	uint64_t pids_limit; /* 0 none */
+	bool read_only;
+	bool use_init;
+	bool privileged;
+	bool auto_remove;
+	char **cap_add, **cap_drop;
+	uint64_t shm_bytes; /* 0: default 64 MiB */
+	char *stop_signal;  /* NULL: TERM */
+	char **masked_paths, **read_only_paths;
+	bool default_masked_paths, default_read_only_paths; /* true: the defaults of hull apply */
+	char *hostname;	 /* NULL: the id, cut to 63 */
+	char *kernel;	 /* --kernel; NULL: the configured one */
+	char *restart;	 /* "no", "on-failure[:N]", … ; NULL: no */
+	int64_t created_at; /* Unix seconds */
+};
+
+void container_config_init(struct container_config *config);
+void container_config_release(struct container_config *config);
+void process_config_release(struct process_config *process);
+
+/* The JSON of the command line's contract (configuration of a container), a new reference; members
+ * that only hull needs are kept under "hull". from_json accepts what to_json writes; -EBADMSG else. */
+json_t *container_config_to_json(const struct container_config *config);
+int container_config_from_json(const json_t *json, struct container_config *ret_config,
+			       struct err *err);
+
+#endif
