@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine: what is fixed when its template is made. Containers of one shape share a template. */
+#ifndef VM_MACHINE_H
+#define VM_MACHINE_H
+
+#include <stdint.h>
+
+#include "vm/accel.h"
+
+#define MACHINE_DISK_SLOTS 4 /* slot 0 is read-only (the image), slot 1 the scratch disk */
+
+struct machine_shape {
+	enum accel_kind accel;
+	uint32_t vcpus;
+	uint64_t memory_bytes;
+	const char *qemu;    /* path of the emulator */
+	const char *kernel;  /* ELF vmlinux */
+	const char *modules; /* directory of NN-name.ko in load order; NULL: all is built in */
+	const char *init;    /* path of hull-init */
+};
+
+/* The emulator in PATH for this architecture; owned by the caller. -ENOENT with what to install. */
+int machine_find_qemu(char **ret_path, struct err *err);
+
+#endif
