@@ -386,11 +386,29 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	return 0;
 }
 
-static void release_machine(struct shim *shim)
+static void free_machine(struct shim *shim)
 {
 	relay_clear(shim);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
+}
+
+/* As free_machine, from inside the machine's or the channel's own callback: freed when that
+ * returned. */
+static void retire_machine(struct shim *shim)
+{
+	relay_clear(shim);
+	shim->retired_guest = TAKE_PTR(shim->guest);
+	shim->retired_vm = TAKE_PTR(shim->vm);
+	loop_arm(shim->undertaker, 0);
+}
+
+static void on_undertaker(void *ctx)
+{
+	struct shim *shim = ctx;
+
+	shim->retired_guest = mux_free(shim->retired_guest);
+	shim->retired_vm = vm_free(shim->retired_vm);
 }
 
 /* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */
@@ -407,7 +425,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	if (r == -ESTALE && use_template) {
 		log_warning("container=%s template discarded: %s", shim->container->config.id,
 			    err ? err->message : "");
-		release_machine(shim);
+		free_machine(shim);
 		template_discard(&shim->template);
 		shim->has_template = use_template = false;
 		r = boot(shim, false, err);
@@ -415,7 +433,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	if (r == 0)
 		r = send_session(shim, err);
 	if (r < 0) {
-		release_machine(shim);
+		free_machine(shim);
 		return r;
 	}
 	vm_watch(shim->vm, shim->loop, &vm_ops, shim);
@@ -497,16 +515,19 @@ static void end_for_good(struct shim *shim)
 		for (struct client *client = shim->clients; client; client = client->next)
 			mux_flush(client->mux, 0);
 		log_timeline("shim: end told");
-		release_machine(shim);
+		if (shim->vm)
+			vm_kill(shim->vm);
+		retire_machine(shim);
 		remove_container(shim);
 	} else {
-		vm_kill(shim->vm);
+		if (shim->vm)
+			vm_kill(shim->vm);
 		fill_end(shim, shim->container);
 		shim_set_state(shim, CONTAINER_STOPPED);
 		log_writer_flush(shim->log);
 		close(TAKE_FD(shim->lock_fd));
 		tell_clients(shim);
-		release_machine(shim);
+		retire_machine(shim);
 	}
 	loop_quit(shim->loop, 0);
 }
@@ -521,7 +542,7 @@ static void end_run(struct shim *shim)
 	fill_end(shim, shim->container);
 	shim_set_state(shim, CONTAINER_RUNNING);
 	tell_clients(shim);
-	release_machine(shim);
+	retire_machine(shim);
 	shim->phase = PHASE_BACKOFF;
 	loop_arm(shim->deadline, backoff_ms(shim));
 }
@@ -561,6 +582,7 @@ int shim_run(struct shim *shim, struct err *err)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	shim->deadline = loop_add_timer(shim->loop, on_deadline, shim);
+	shim->undertaker = loop_add_timer(shim->loop, on_undertaker, shim);
 	r = server_open(shim, err);
 	if (r < 0)
 		return r;
@@ -578,6 +600,7 @@ int shim_run(struct shim *shim, struct err *err)
 		relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach, true);
 		r = loop_run(shim->loop);
 	}
+	on_undertaker(shim);
 	drain_clients(shim);
 	return r;
 }
