@@ -23,7 +23,8 @@
 #define COLD_START_DEADLINE_MS \
 	180000                  /* the same with a boot in between, emulated, on a busy host */
 #define CLEAN_DEADLINE_MS 30000 /* for the guest to sync and unmount */
-#define STATUS_LOST 137         /* the machine went away under the process: as if killed */
+#define STATUS_NOT_STARTED 125
+#define STATUS_LOST 137 /* the machine went away under the process: as if killed */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 60000
 #define STABLE_MS 10000 /* a run of this length resets the back-off */
@@ -80,6 +81,7 @@ static void act_started(struct shim *shim)
 {
 	loop_disarm(shim->deadline);
 	shim->phase = PHASE_RUNNING;
+	shim->main_status = STATUS_LOST; /* until it is known better */
 	shim->started_ms = clock_monotonic_ms();
 	shim->container->started_at = time(NULL);
 	shim_set_state(shim, CONTAINER_RUNNING);
@@ -89,8 +91,6 @@ static void act_started(struct shim *shim)
 
 static void act_end(struct shim *shim)
 {
-	if (!shim->main_exited && !shim->failure.code)
-		shim->main_status = STATUS_LOST;
 	end_run(shim);
 }
 
@@ -420,6 +420,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->phase = PHASE_STARTING;
 	shim->main_exited = shim->oom_killed = shim->reported = false;
 	shim->failure = (struct failure){ 0 };
+	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template) {
@@ -590,8 +591,7 @@ int shim_run(struct shim *shim, struct err *err)
 	r = start_machine(shim, err);
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
-		set_failure(shim, r, 125, err->message);
-		shim->main_status = 125;
+		set_failure(shim, r, STATUS_NOT_STARTED, err->message);
 		server_send_error(first, r, 125, err->message);
 		server_drop(first);
 		act_end(shim);
