@@ -42,7 +42,11 @@ struct image {
 char *content_blob_path(const char *root, const char *digest);
 char *content_disk_descriptor_path(const char *root, const char *disk_key); /* root.vmdk */
 
-/* Whether text is sha256:<64 lower-case hex>. */
+/* Holds all content against `prune` until the descriptor is closed: taken before content is looked up,
+ * kept until a row that needs it is committed. Any number of processes hold it at once. */
+int content_hold(const char *root, struct err *err);
+
+/* Whether text (NULL: no) is sha256:<64 lower-case hex>. */
 bool content_digest_valid(const char *text);
 /* The whole blob of a JSON document. -ENOENT when it is not here. */
 int content_read_json(const char *root, const char *digest, json_t **ret_json, struct err *err);
