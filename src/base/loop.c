@@ -64,11 +64,12 @@ struct loop *loop_free(struct loop *loop)
 {
 	if (!loop)
 		return NULL;
-	while (loop->sources) {
-		struct loop_source *source = loop->sources;
+	for (struct loop_source *source = loop->sources, *next; source; source = next) {
+		bool deferred = loop->dispatching || source->dead; /* until after the dispatch */
 
+		next = source->next;
 		loop_remove(source);
-		if (loop->sources == source) /* freed later in a dispatch: not here */
+		if (deferred)
 			source_free(source);
 	}
 	close(loop->epoll_fd);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The use cases of hull, as functions: what a command does once its words are understood. Nothing here
- * prints; progress and warnings go through struct engine_ui, the cause of a failure through struct err.
- * All functions but engine_close return 0 (or what they say) or a negative errno. Any number of
- * processes may be inside any of them at once.
+ * The use cases of hull, as functions: what a command does once its words are understood. Nothing
+ * here prints; progress and warnings go through struct engine_ui, the cause of a failure through
+ * struct err. All functions but engine_close return 0 (or what they say) or a negative errno. Any
+ * number of processes may be inside any of them at once.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -30,12 +30,13 @@ struct engine_ui {
 	void *ctx;
 };
 
-/* Where things are and the configuration file's defaults; strings are borrowed for the engine's life. */
+/* Where things are and the configuration file's defaults; strings are borrowed for the engine's
+ * life. */
 struct engine_options {
-	const char *root; /* HULL_ROOT or --root; NULL: the default */
-	const char *run;  /* HULL_RUN */
-	const char *config_path; /* HULL_CONFIG */
-	const char *accel;	 /* HULL_ACCEL */
+	const char *root;             /* HULL_ROOT or --root; NULL: the default */
+	const char *run;              /* HULL_RUN */
+	const char *config_path;      /* HULL_CONFIG */
+	const char *accel;            /* HULL_ACCEL */
 	const char *default_platform; /* HULL_DEFAULT_PLATFORM */
 	const char *home, *xdg_data_home, *xdg_runtime_dir, *xdg_config_home;
 	bool debug;
@@ -43,13 +44,13 @@ struct engine_options {
 
 /* The effective settings: configuration file over built-in defaults. */
 struct engine_config {
-	uint32_t cpus; /* [container] cpus: 4, at most the host's */
-	uint64_t memory_bytes; /* [container] memory: 1 GiB */
-	char *registry_default;	 /* [registry] default: docker.io */
+	uint32_t cpus;          /* [container] cpus: 4, at most the host's */
+	uint64_t memory_bytes;  /* [container] memory: 1 GiB */
+	char *registry_default; /* [registry] default: docker.io */
 	char **registry_mirrors, **registry_insecure;
 	char *kernel_path; /* [kernel] path; NULL */
-	char *accel;	   /* [vm] accel: auto; HULL_ACCEL overrides */
-	bool template;	   /* [vm] template: on */
+	char *accel;       /* [vm] accel: auto; HULL_ACCEL overrides */
+	bool template;     /* [vm] template: on */
 };
 
 /* Makes the directories if missing; opens the store. A broken line of the configuration file is an
@@ -72,15 +73,15 @@ struct fetch_options {
 };
 
 struct create_options {
-	const char *image;	/* as typed */
+	const char *image;      /* as typed */
 	char *const *arguments; /* what follows the image; NULL or empty: the image's command */
 	const char *entrypoint; /* --entrypoint; NULL: the image's; "" none */
 	/* What flags set; the rest of it is filled from image and configuration. Of config, create
-	 * reads: id (NULL: generated), mounts, ports, labels, sysctls, networks, process (environment
-	 * as K=V: added over the image's; working_directory, user, rlimits, groups, terminal,
-	 * stdin_open), cpus (0 default), memory_bytes (0 default), pids_limit, read_only, use_init,
-	 * privileged, auto_remove, caps, shm_bytes, stop_signal, masked and read-only paths,
-	 * hostname, kernel, restart. */
+	 * reads: id (NULL: generated), mounts, ports, labels, sysctls, networks, process
+	 * (environment as K=V: added over the image's; working_directory, user, rlimits, groups,
+	 * terminal, stdin_open), cpus (0 default), memory_bytes (0 default), pids_limit, read_only,
+	 * use_init, privileged, auto_remove, caps, shm_bytes, stop_signal, masked and read-only
+	 * paths, hostname, kernel, restart. */
 	const struct container_config *config;
 	struct fetch_options fetch;
 	const char *cidfile; /* written with the id; must not exist */
@@ -92,30 +93,31 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 
 /* How a command's own stdio is joined to a process. */
 struct stdio_options {
-	bool input;	/* forward our stdin */
-	bool output;	/* show its output */
-	bool terminal;	/* it has a terminal: ours becomes raw, window sizes follow */
-	bool signals;	/* signals sent to us are forwarded to it */
+	bool input;              /* forward our stdin */
+	bool output;             /* show its output */
+	bool terminal;           /* it has a terminal: ours becomes raw, window sizes follow */
+	bool signals;            /* signals sent to us are forwarded to it */
 	const char *detach_keys; /* "ctrl-p,ctrl-q" (NULL); "" none */
 };
 
 /* Status that attached calls report when the user detached. */
 #define ENGINE_DETACHED (-1)
 
-/* Starts it; with stdio, stays until the main process ends (*ret_status: its status, 128+n by signal;
- * ENGINE_DETACHED) and removes the container then if it is auto_remove (when detached, its shim does).
- * A process that could not be executed: -ENOENT (127) or -EACCES (126), told by *ret_status. */
+/* Starts it; with stdio, stays until the main process ends (*ret_status: its status, 128+n by
+ * signal; ENGINE_DETACHED) and removes the container then if it is auto_remove (when detached, its
+ * shim does). A process that could not be executed: -ENOENT (127) or -EACCES (126), told by
+ * *ret_status. */
 int engine_start(struct engine *engine, const char *id, const struct stdio_options *stdio,
 		 int *ret_status, struct err *err);
 int engine_attach(struct engine *engine, const char *id, const struct stdio_options *stdio,
 		  int *ret_status, struct err *err);
 
 struct exec_options {
-	char *const *arguments;		      /* at least one */
+	char *const *arguments;               /* at least one */
 	const struct process_config *process; /* environment (over the container's), user (NULL: the
 					       * container's), working_directory, terminal,
 					       * stdin_open, rlimits, groups */
-	bool detach; /* returns once it runs */
+	bool detach;                          /* returns once it runs */
 	bool privileged;
 };
 int engine_exec(struct engine *engine, const char *id, const struct exec_options *options,
@@ -145,9 +147,9 @@ struct log_record {
 	size_t size;
 };
 struct log_options {
-	bool boot;	 /* the machine's console instead */
-	bool follow;	 /* until it stops */
-	int64_t lines;	 /* last N lines; -1 all */
+	bool boot;        /* the machine's console instead */
+	bool follow;      /* until it stops */
+	int64_t lines;    /* last N lines; -1 all */
 	int64_t since_ns; /* 0: all */
 };
 typedef int (*log_record_fn)(void *ctx, const struct log_record *record);
@@ -187,8 +189,8 @@ int engine_image_save(struct engine *engine, char *const *references, const char
 int engine_image_import(struct engine *engine, const char *path, const char *reference,
 			char *const *changes, const char *platform, char **ret_reference,
 			struct err *err);
-int engine_image_import_builtin(struct engine *engine, const char *reference,
-				char **ret_reference, struct err *err);
+int engine_image_import_builtin(struct engine *engine, const char *reference, char **ret_reference,
+				struct err *err);
 int engine_image_tag(struct engine *engine, const char *source, const char *target,
 		     char **ret_reference, struct err *err);
 /* -EBUSY when containers use it and force is false. */
@@ -203,8 +205,8 @@ struct image_detail {
 	size_t image_count;
 };
 void image_detail_release(struct image_detail *detail);
-int engine_image_get(struct engine *engine, const char *reference,
-		     struct image_detail *ret_detail, struct err *err);
+int engine_image_get(struct engine *engine, const char *reference, struct image_detail *ret_detail,
+		     struct err *err);
 int engine_image_list(struct engine *engine, struct image_rows *ret_rows, struct err *err);
 
 /* --- system (engine/system.c) --- */
@@ -212,7 +214,7 @@ int engine_image_list(struct engine *engine, struct image_rows *ret_rows, struct
 /* One line of `system doctor`. */
 struct doctor_item {
 	char *name, *finding, *advice; /* advice NULL: all is well */
-	bool broken;		       /* hull cannot work without it */
+	bool broken;                   /* hull cannot work without it */
 };
 struct doctor_report {
 	struct doctor_item *items;

@@ -223,7 +223,7 @@ int containers_list(struct store *store, struct container_list *ret_list, struct
 	if (r < 0)
 		return r;
 	while ((r = db_step(store, statement, err)) > 0) {
-		struct container *container;
+		struct container *container = NULL;
 
 		r = read_row(statement, &container, err);
 		if (r < 0)

@@ -66,10 +66,10 @@ static void run_sql(const char *root, const char *sql)
 static void test_open_makes_a_private_file(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "hull.db");
-	CLEANUP(store_closep) struct store *store = open_store(*state);
-	CLEANUP(store_closep) struct store *again = open_store(*state);
 	struct stat st;
 
+	store_close(open_store(*state));
+	store_close(open_store(*state));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 }
@@ -584,8 +584,7 @@ static void test_config_refuses_garbage(void **state)
 		"{\"id\":\"x\",\"creationDate\":\"2023-11-14T22:13:20Zx\"}",
 		"{\"id\":\"x\",\"initProcess\":{\"user\":\"root\"}}",
 		"{\"id\":\"x\",\"initProcess\":{\"user\":{\"id\":{\"uid\":1}}}}",
-		"{\"id\":\"x\",\"initProcess\":{\"user\":{\"id\":{},\"raw\":{\"userString\":\"a\"}}"
-		"}}",
+		"{\"id\":\"x\",\"initProcess\":{\"user\":{\"id\":{},\"raw\":{}}}}",
 		"{\"id\":\"x\",\"initProcess\":{\"arguments\":[null]}}",
 		"{\"id\":\"x\",\"initProcess\":{\"supplementalGroups\":[-1]}}",
 		"{\"id\":\"x\",\"initProcess\":{\"rlimits\":[{\"soft\":-2}]}}",
@@ -788,7 +787,6 @@ static void test_full_disk(void **state)
 
 	if (mount("tmpfs", *state, "tmpfs", 0, "size=1m") == 0) {
 		CLEANUP(store_closep) struct store *store = open_store(*state);
-		CLEANUP(image_rows_release) struct image_rows rows = { 0 };
 
 		umount2(*state, MNT_DETACH); /* goes with its last open file */
 		assert_full_is_told(store, -ENOSPC);
