@@ -30,7 +30,7 @@ struct reading {
 	struct stream *stream; /* borrowed */
 	struct err stream_err;
 	struct archive *archive;
-	json_t *index;	  /* index.json; owned */
+	json_t *index;    /* index.json; owned */
 	json_t *manifest; /* manifest.json; owned */
 	VEC(struct member) members;
 	struct archive_images *images; /* borrowed */
@@ -165,7 +165,8 @@ static int store_member(struct reading *reading, const char *name, struct err *e
 
 	*sniff = (struct sniff_stream){ .stream = { &ops, 1 }, .next = member_stream_new(reading) };
 	if (digest && !content_digest_valid(digest))
-		return err_set(err, -EBADMSG, "the archive has a blob with the invalid name '%s'", name);
+		return err_set(err, -EBADMSG, "the archive has a blob with the invalid name '%s'",
+			       name);
 	r = blob_put_stream(reading->task, stream, digest, &member.blob, err);
 	if (r < 0)
 		return r;
@@ -177,7 +178,8 @@ static int store_member(struct reading *reading, const char *name, struct err *e
 	return 0;
 }
 
-/* "a/b/../c" and "../x" as links of old `docker save` tars have them, relative to the link's name. */
+/* "a/b/../c" and "../x" as links of old `docker save` tars have them, relative to the link's name.
+ */
 static char *resolve_link(const char *name, const char *target)
 {
 	AUTO_STRV char **parts = str_split(name, '/', 0);
@@ -226,7 +228,8 @@ static int take_entry(struct reading *reading, struct archive_entry *entry, stru
 	if (str_eq(name, "manifest.json"))
 		return read_document(reading, "manifest.json", &reading->manifest, err);
 	if (str_eq(name, "oci-layout") || str_eq(name, "repositories") ||
-	    str_ends(name, "/VERSION") || (str_ends(name, "/json") && !str_after(name, BLOBS_PREFIX)))
+	    str_ends(name, "/VERSION") ||
+	    (str_ends(name, "/json") && !str_after(name, BLOBS_PREFIX)))
 		return 0;
 	return store_member(reading, name, err);
 }
@@ -337,12 +340,13 @@ static int join_docker_image(struct reading *reading, const json_t *item, struct
 	if (!config)
 		return err_set(err, -EBADMSG, "the archive lacks the config of an image");
 	if (strv_count(names) > MANIFEST_LAYERS_MAX)
-		return err_set(err, -E2BIG, "the image has more than %d layers", MANIFEST_LAYERS_MAX);
+		return err_set(err, -E2BIG, "the image has more than %d layers",
+			       MANIFEST_LAYERS_MAX);
 	STRV_EACH (names, it) {
 		const struct member *layer = find_member(reading, *it);
 		const char *suffix = !layer || layer->kind == COMPRESSION_NONE ? ""
-				     : layer->kind == COMPRESSION_GZIP	 ? "+gzip"
-									 : "+zstd";
+				     : layer->kind == COMPRESSION_GZIP         ? "+gzip"
+									       : "+zstd";
 
 		if (!layer)
 			return err_set(err, -EBADMSG, "the archive lacks layer '%s'", *it);
@@ -373,10 +377,11 @@ static int join(struct reading *reading, struct err *err)
 	if (reading->index)
 		return join_index(reading, err);
 	if (!json_is_array(reading->manifest))
-		return err_set(err, -EBADMSG,
-			       "the archive is neither an OCI layout nor made by 'docker save': it has "
-			       "no index.json or manifest.json; to load a root file system use 'hull "
-			       "image import'");
+		return err_set(
+			err, -EBADMSG,
+			"the archive is neither an OCI layout nor made by 'docker save': it has "
+			"no index.json or manifest.json; to load a root file system use 'hull "
+			"image import'");
 	json_array_foreach (reading->manifest, i, item)
 		if (r == 0)
 			r = join_docker_image(reading, item, err);
@@ -400,7 +405,8 @@ int archive_read_images(struct task *task, struct stream *stream, struct archive
 	archive_read_set_options(reading.archive, "hdrcharset=BINARY");
 	if (archive_read_open(reading.archive, &reading, NULL, read_stream, NULL) != ARCHIVE_OK)
 		return archive_error(&reading, err);
-	while (r == 0 && (status = archive_read_next_header(reading.archive, &entry)) != ARCHIVE_EOF) {
+	while (r == 0 &&
+	       (status = archive_read_next_header(reading.archive, &entry)) != ARCHIVE_EOF) {
 		if (status < ARCHIVE_WARN)
 			return archive_error(&reading, err);
 		r = take_entry(&reading, entry, err);
@@ -428,10 +434,10 @@ int verb_load(struct task *task, json_t **ret_result, struct err *err)
 	stream = stream_fd_new(fd, name);
 	r = archive_read_images(task, stream, &images, err);
 	VEC_EACH (&images, it) {
-		AUTO_FREE char *reference = it->reference
-						    ? xstrdup(it->reference)
-						    : xasprintf("docker.io/library/untagged@%s",
-								it->document.digest);
+		AUTO_FREE char *reference =
+			it->reference
+				? xstrdup(it->reference)
+				: xasprintf("docker.io/library/untagged@%s", it->document.digest);
 
 		if (r == 0)
 			r = prepare_all(task, reference, it->document.digest, err);

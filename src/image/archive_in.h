@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Archives of images, read once from front to back, whatever the order of their members: OCI layout
- * tars and what `docker save` and `podman save` write. Members are stored as blobs under the digest they
- * turn out to have, and joined by the lists (index.json, manifest.json) once all was read. Names of
- * members are keys, never paths.
+ * tars and what `docker save` and `podman save` write. Members are stored as blobs under the digest
+ * they turn out to have, and joined by the lists (index.json, manifest.json) once all was read.
+ * Names of members are keys, never paths.
  */
 #ifndef IMAGE_ARCHIVE_IN_H
 #define IMAGE_ARCHIVE_IN_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * image save: an OCI layout tar that also has Docker's manifest.json, so that skopeo, podman, umoci,
- * containerd and docker read it. Documents come last: their sizes are small and known by then.
+ * image save: an OCI layout tar that also has Docker's manifest.json, so that skopeo, podman,
+ * umoci, containerd and docker read it. Documents come last: their sizes are small and known by
+ * then.
  */
 #include <archive.h>
 #include <archive_entry.h>
@@ -22,12 +23,12 @@
 struct saving {
 	struct task *task;
 	struct archive *archive; /* owned */
-	int fd;			 /* borrowed */
-	json_t *written;	 /* set of digests that are in the archive; owned */
-	json_t *index;		 /* array of descriptors; owned */
-	json_t *manifest;	 /* array, Docker's manifest.json; owned */
-	json_t *references;	 /* array; owned */
-	int error;		 /* errno of a failed write, negative */
+	int fd;                  /* borrowed */
+	json_t *written;         /* set of digests that are in the archive; owned */
+	json_t *index;           /* array of descriptors; owned */
+	json_t *manifest;        /* array, Docker's manifest.json; owned */
+	json_t *references;      /* array; owned */
+	int error;               /* errno of a failed write, negative */
 };
 
 static void saving_release(struct saving *saving)
@@ -142,8 +143,7 @@ static int put_image(struct saving *saving, const char *reference, const struct 
 	if (r == 0)
 		r = put_blob(saving, manifest.config.digest, err);
 	VEC_EACH (&manifest.layers, it) {
-		AUTO_FREE char *name =
-			xasprintf("blobs/sha256/%s", it->digest + strlen("sha256:"));
+		AUTO_FREE char *name = xasprintf("blobs/sha256/%s", it->digest + strlen("sha256:"));
 
 		if (r == 0)
 			r = put_blob(saving, it->digest, err);
@@ -170,7 +170,8 @@ static json_t *index_entry(const struct image *image)
 	return entry;
 }
 
-/* Adds what index.json says of the reference: the one manifest, or an index of those that are here. */
+/* Adds what index.json says of the reference: the one manifest, or an index of those that are here.
+ */
 static int put_entry(struct saving *saving, const char *reference, json_t *manifests,
 		     struct err *err)
 {
@@ -261,15 +262,16 @@ int verb_save(struct task *task, json_t **ret_result, struct err *err)
 	const char *path = json_get_string(task->request, "path");
 	bool to_file = path && !str_eq(path, "-");
 	AUTO_FREE char *temporary = to_file ? xasprintf("%s.XXXXXX", path) : NULL;
-	AUTO_CLOSE int fd = to_file ? mkostemp(temporary, O_CLOEXEC)
-				    : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	CLEANUP(saving_release) struct saving saving = { .task = task,
-							 .archive = archive_write_new(),
-							 .fd = fd,
-							 .written = json_object(),
-							 .index = json_array(),
-							 .manifest = json_array(),
-							 .references = json_array() };
+	AUTO_CLOSE int fd =
+		to_file ? mkostemp(temporary, O_CLOEXEC) : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	CLEANUP(saving_release)
+	struct saving saving = { .task = task,
+				 .archive = archive_write_new(),
+				 .fd = fd,
+				 .written = json_object(),
+				 .index = json_array(),
+				 .manifest = json_array(),
+				 .references = json_array() };
 	int r;
 
 	if (fd < 0)
@@ -279,7 +281,8 @@ int verb_save(struct task *task, json_t **ret_result, struct err *err)
 	archive_write_set_bytes_in_last_block(saving.archive, 512);
 	archive_write_open(saving.archive, &saving, NULL, write_out, NULL);
 	r = save_all(&saving, err);
-	if (r == 0 && to_file && (fchmod(fd, 0644) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
+	if (r == 0 && to_file &&
+	    (fchmod(fd, 0644) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
 		r = err_set(err, -errno, "cannot write '%s': %m", path);
 	if (r < 0 && to_file)
 		unlink(temporary);

@@ -104,8 +104,8 @@ static int ask_helper(const char *name, const char *host, struct credentials *cr
 /* The entry of an object keyed by host, in the ways people and tools write hosts. */
 static json_t *find_host(const json_t *object, const char *host)
 {
-	static const char *const forms[] = { "%s", "https://%s", "http://%s", "https://%s/",
-					     "https://%s/v1/", "https://%s/v2/" };
+	static const char *const forms[] = { "%s",          "https://%s",     "http://%s",
+					     "https://%s/", "https://%s/v1/", "https://%s/v2/" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		AUTO_STRV char **parts = str_split(forms[i], '%', 2);
@@ -118,8 +118,8 @@ static json_t *find_host(const json_t *object, const char *host)
 	return NULL;
 }
 
-int credentials_find(const char *config_dir, const char *registry, struct credentials *ret_credentials,
-		     struct err *err)
+int credentials_find(const char *config_dir, const char *registry,
+		     struct credentials *ret_credentials, struct err *err)
 {
 	AUTO_FREE char *path = path_join(config_dir, "config.json");
 	AUTO_FREE char *text = NULL;
@@ -158,7 +158,8 @@ int credentials_find(const char *config_dir, const char *registry, struct creden
 		ret_credentials->password = xstrdup(json_get_string(entry, "password"));
 	} else if (str_or(json_get_string(entry, "auth"), "")[0]) {
 		if (decode_auth(json_get_string(entry, "auth"), ret_credentials) < 0)
-			return err_set(err, -EBADMSG, "'%s' has an invalid auth for %s", path, registry);
+			return err_set(err, -EBADMSG, "'%s' has an invalid auth for %s", path,
+				       registry);
 	}
 	return 0;
 }
@@ -244,7 +245,8 @@ static void add_query(struct sbuf *url, const char *name, const char *value)
 		return;
 	sbuf_addf(url, "%s%s=", strchr(str_or(url->text, ""), '?') ? "&" : "?", name);
 	for (const char *c = value; *c; c++) {
-		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *c))
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~",
+			   *c))
 			sbuf_add_bytes(url, c, 1);
 		else
 			sbuf_addf(url, "%%%02X", (unsigned)(unsigned char)*c);

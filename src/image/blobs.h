@@ -2,10 +2,10 @@
 /*
  * Writing content and layers (see content.h for the layout). Besides the final names there are
  *
- *	content/ingest/<hex>.lock, .part	a blob that is being fetched: the lock's holder appends to
- *						.part, which outlives it and is continued by the next
- *	content/ingest/tmp.*, layers/tmp.*	files without a name yet
- *	layers/<hex>.lock, disks/<key>.lock	taken while that layer or disk is made
+ *	content/ingest/<hex>.lock, .part	a blob that is being fetched: the lock's holder
+ *appends to .part, which outlives it and is continued by the next content/ingest/tmp.*,
+ *layers/tmp.*	files without a name yet layers/<hex>.lock, disks/<key>.lock	taken while that
+ *layer or disk is made
  *
  * Lock order: content/lock (shared), blob, layer, disk. A name appears by rename, after fdatasync.
  */

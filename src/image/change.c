@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --change of image import and commit: the instructions of a Dockerfile that touch only the config. */
+/* --change of image import and commit: the instructions of a Dockerfile that touch only the config.
+ */
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -75,7 +76,8 @@ static void set_env(json_t *config, const char *key, const char *value)
 		json_object_set_new(config, "Env", env);
 	}
 	for (size_t i = 0; i < json_array_size(env); i++)
-		if (strncmp(str_or(json_string_value(json_array_get(env, i)), ""), text, length) == 0)
+		if (strncmp(str_or(json_string_value(json_array_get(env, i)), ""), text, length) ==
+		    0)
 			json_array_remove(env, i--);
 	json_array_append_new(env, json_string(text));
 }
@@ -174,9 +176,10 @@ int change_apply(json_t *config, const char *change, struct err *err)
 	else if (!strcasecmp(verb, "VOLUME"))
 		r = set_words(config, "Volumes", value, false);
 	else
-		return err_set(err, -EINVAL,
-			       "change '%s' is not one of CMD ENTRYPOINT ENV EXPOSE LABEL STOPSIGNAL "
-			       "USER VOLUME WORKDIR",
-			       change);
+		return err_set(
+			err, -EINVAL,
+			"change '%s' is not one of CMD ENTRYPOINT ENV EXPOSE LABEL STOPSIGNAL "
+			"USER VOLUME WORKDIR",
+			change);
 	return r < 0 ? err_set(err, -EINVAL, "change '%s' is malformed", change) : 0;
 }

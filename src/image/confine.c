@@ -13,11 +13,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define WRITE_RIGHTS                                                                             \
-	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |                         \
-	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |                         \
-	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | \
-	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+#define WRITE_RIGHTS                                                     \
+	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | \
+	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |     \
+	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
+	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER)
 
 static int allow_writes(int ruleset, const char *path, uint64_t rights, struct err *err)
 {
@@ -45,11 +46,15 @@ int confine(const struct task *task, struct err *err)
 	const char *output = str_eq(json_get_string(task->request, "verb"), "save")
 				     ? json_get_string(task->request, "path")
 				     : NULL;
-	AUTO_CLOSE int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	AUTO_CLOSE int ruleset = -1;
 	int r;
 
+	/* Version 1 (before Linux 5.19) knows no renames from one directory to another. */
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 2)
+		return 0;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)
-		return 0; /* the kernel has none */
+		return err_set(err, -errno, "cannot confine the image worker: %m");
 	r = allow_writes(ruleset, task->root, WRITE_RIGHTS, err);
 	if (r == 0)
 		r = allow_writes(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_WRITE_FILE, err);

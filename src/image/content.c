@@ -150,8 +150,8 @@ int image_open(const char *root, const char *name, const char *digest,
 		if (r == 0 && manifest.is_index)
 			r = err_set(err, -ENOTSUP, "an index within an index is not supported");
 		if (r == 0)
-			r = open_platform(root, top.manifests.items[found].digest, &manifest, &image,
-					  err);
+			r = open_platform(root, top.manifests.items[found].digest, &manifest,
+					  &image, err);
 	} else {
 		r = open_platform(root, digest, &top, &image, err);
 		if (r == 0 && !platform_matches(platform, &image->platform)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decompression by first bytes. Media types of layers are not asked: registries and tools disagree with
- * what they send often enough, and the diff id decides in the end.
+ * Decompression by first bytes. Media types of layers are not asked: registries and tools disagree
+ * with what they send often enough, and the diff id decides in the end.
  */
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
@@ -25,9 +25,9 @@ struct decompress_stream {
 	const uint8_t *in;
 	size_t in_size;
 	bool in_ended;
-	uint8_t *out;		       /* owned; STREAM_BUFFER_SIZE */
+	uint8_t *out;                  /* owned; STREAM_BUFFER_SIZE */
 	struct inflate_state *inflate; /* owned; NULL unless gzip */
-	ZSTD_DCtx *zstd;	       /* owned; NULL unless zstd */
+	ZSTD_DCtx *zstd;               /* owned; NULL unless zstd */
 };
 
 enum compression compression_of(const void *data, size_t size)
@@ -37,8 +37,12 @@ enum compression compression_of(const void *data, size_t size)
 		size_t size;
 		enum compression kind;
 	} magics[] = {
-		{ "\x1f\x8b", 2, COMPRESSION_GZIP },	      { "\x28\xb5\x2f\xfd", 4, COMPRESSION_ZSTD },
-		{ "\xfd" "7zXZ", 6, COMPRESSION_OTHER }, { "BZh", 3, COMPRESSION_OTHER },
+		{ "\x1f\x8b", 2, COMPRESSION_GZIP },
+		{ "\x28\xb5\x2f\xfd", 4, COMPRESSION_ZSTD },
+		{ "\xfd"
+		  "7zXZ",
+		  6, COMPRESSION_OTHER },
+		{ "BZh", 3, COMPRESSION_OTHER },
 		{ "\x04\x22\x4d\x18", 4, COMPRESSION_OTHER },
 	};
 
@@ -122,7 +126,8 @@ static ssize_t read_gzip(struct decompress_stream *self, const void **ret_data, 
 		if (self->in_ended && self->at_start)
 			break;
 		if (self->at_start) {
-			/* A member's header may be cut anywhere; its first byte tells members from garbage. */
+			/* A member's header may be cut anywhere; its first byte tells members from
+			 * garbage. */
 			if (self->in[0] != 0x1f)
 				return err_set(err, -EBADMSG, "garbage after the gzip data");
 			self->at_start = false;
@@ -168,7 +173,8 @@ static ssize_t read_zstd(struct decompress_stream *self, const void **ret_data, 
 			break;
 		in = (ZSTD_inBuffer){ self->in, self->in_size, 0 };
 		r = ZSTD_decompressStream(self->zstd, &out, &in);
-		if (ZSTD_isError(r) && ZSTD_getErrorCode(r) == ZSTD_error_frameParameter_windowTooLarge)
+		if (ZSTD_isError(r) &&
+		    ZSTD_getErrorCode(r) == ZSTD_error_frameParameter_windowTooLarge)
 			return err_set(err, -E2BIG, "the zstd data needs a window beyond %d MiB",
 				       1 << (ZSTD_WINDOW_LOG_MAX - 20));
 		if (ZSTD_isError(r))
@@ -191,9 +197,10 @@ static int prepare_kind(struct decompress_stream *self, struct err *err)
 	if (r < 0)
 		return r;
 	if (self->kind == COMPRESSION_OTHER)
-		return err_set(err, -ENOTSUP,
-			       "the data is compressed with bzip2, xz or lz4; only gzip and zstd are "
-			       "supported");
+		return err_set(
+			err, -ENOTSUP,
+			"the data is compressed with bzip2, xz or lz4; only gzip and zstd are "
+			"supported");
 	self->started = self->at_start = true;
 	if (self->kind == COMPRESSION_NONE)
 		return 0;

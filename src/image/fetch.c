@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation. The holder of a blob's lock appends to <hex>.part what comes from the network. The
- * same bytes pass through the blob's digest, the decompressor and the layer's digest into the converter,
- * so that nothing is read twice:
+ * Theory of operation. The holder of a blob's lock appends to <hex>.part what comes from the
+ *network. The same bytes pass through the blob's digest, the decompressor and the layer's digest
+ *into the converter, so that nothing is read twice:
  *
  *	[.part of an earlier try] + [network → tee to .part] → sha256 → inflate → sha256 → EROFS
  *
- * The layer gets its name only after both digests matched, then the blob gets its own. What breaks in
- * between leaves a .part, which the next try begins with; a .part that proves wrong is dropped, and the
- * blob fetched once more from its beginning.
+ * The layer gets its name only after both digests matched, then the blob gets its own. What breaks
+ *in between leaves a .part, which the next try begins with; a .part that proves wrong is dropped,
+ *and the blob fetched once more from its beginning.
  */
 #include "image/fetch.h"
 
@@ -24,11 +24,11 @@
 
 struct resume_stream {
 	struct stream stream;
-	struct stream *part;	/* owned: what an earlier try left; NULL once it is read */
-	struct stream *network; /* owned; NULL until it is needed */
-	struct registry *registry; /* borrowed */
+	struct stream *part;           /* owned: what an earlier try left; NULL once it is read */
+	struct stream *network;        /* owned; NULL until it is needed */
+	struct registry *registry;     /* borrowed */
 	const struct descriptor *blob; /* borrowed */
-	int append;	       /* borrowed */
+	int append;                    /* borrowed */
 	uint64_t offset;
 	struct meter meter;
 };

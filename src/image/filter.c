@@ -12,7 +12,7 @@
 
 struct filter_stream {
 	struct stream stream;
-	struct stream *next;	 /* owned */
+	struct stream *next;     /* owned */
 	struct archive *archive; /* owned; NULL: pass on */
 	bool started;
 	char head[PEEK_SIZE]; /* its first bytes, given back first */
@@ -20,7 +20,7 @@ struct filter_stream {
 	const char *rest; /* what remains of the chunk the head came from */
 	size_t rest_size;
 	struct err err; /* of next, while libarchive reads it */
-	char *buffer;	/* owned */
+	char *buffer;   /* owned */
 };
 
 /* The next bytes of what lies below, the head first. */

@@ -26,11 +26,11 @@ struct http {
 	bool paused;
 	bool finished;
 	CURLcode result; /* valid once finished */
-	bool headed;	 /* the final head is in */
+	bool headed;     /* the final head is in */
 	unsigned headers;
 	struct http_response response;
 	struct curl_slist *headers_sent; /* owned */
-	char *filling, *held;		 /* owned; BODY_BUFFER_SIZE each */
+	char *filling, *held;            /* owned; BODY_BUFFER_SIZE each */
 	size_t filled;
 	uint64_t active_ms; /* when the last byte came */
 	char reason[CURL_ERROR_SIZE];
@@ -257,8 +257,8 @@ static int drive(struct http *http, struct err *err)
 	return 0;
 }
 
-int http_open(struct http *http, const struct http_request *request, struct http_response *ret_response,
-	      struct err *err)
+int http_open(struct http *http, const struct http_request *request,
+	      struct http_response *ret_response, struct err *err)
 {
 	int r;
 

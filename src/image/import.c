@@ -42,11 +42,11 @@ static int finish(const struct import *import, struct descriptor *layer, const c
 	AUTO_JSON json_t *manifest = NULL;
 	CLEANUP(descriptor_release) struct descriptor config = { 0 };
 	CLEANUP(descriptor_release) struct descriptor document = { 0 };
-	AUTO_JSON json_t *json =
-		json_pack("{s:s, s:s, s:s, s:O, s:{s:s, s:[s]}, s:[{s:s, s:s}]}", "created", created,
-			  "os", import->platform.os, "architecture", import->platform.architecture,
-			  "config", import->config, "rootfs", "type", "layers", "diff_ids", diff_id,
-			  "history", "created", created, "created_by", import->by);
+	AUTO_JSON json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:O, s:{s:s, s:[s]}, s:[{s:s, s:s}]}", "created", created, "os",
+		import->platform.os, "architecture", import->platform.architecture, "config",
+		import->config, "rootfs", "type", "layers", "diff_ids", diff_id, "history",
+		"created", created, "created_by", import->by);
 	int r;
 
 	if (import->platform.variant[0])
@@ -133,10 +133,9 @@ int verb_import(struct task *task, json_t **ret_result, struct err *err)
 	AUTO_FREE char *reference = NULL;
 	AUTO_CLOSE int fd = -1;
 	const char *name;
-	struct import import = { .task = task,
-				 .config = config,
-				 .created = time(NULL),
-				 .by = "hull image import" };
+	struct import import = {
+		.task = task, .config = config, .created = time(NULL), .by = "hull image import"
+	};
 	int r = parse_reference(task, &reference, err);
 
 	if (r == 0)
@@ -225,10 +224,10 @@ static void add_directories(struct builtin *builtin)
 		const char *path;
 		mode_t mode;
 	} directories[] = {
-		{ "bin", 0755 },      { "dev", 0755 },	{ "etc", 0755 },      { "home", 0755 },
-		{ "proc", 0555 },     { "root", 0700 }, { "run", 0755 },      { "sbin", 0755 },
-		{ "sys", 0555 },      { "tmp", 01777 }, { "usr", 0755 },      { "usr/bin", 0755 },
-		{ "usr/sbin", 0755 }, { "var", 0755 },	{ "var/log", 0755 },  { "var/tmp", 01777 },
+		{ "bin", 0755 },      { "dev", 0755 },  { "etc", 0755 },     { "home", 0755 },
+		{ "proc", 0555 },     { "root", 0700 }, { "run", 0755 },     { "sbin", 0755 },
+		{ "sys", 0555 },      { "tmp", 01777 }, { "usr", 0755 },     { "usr/bin", 0755 },
+		{ "usr/sbin", 0755 }, { "var", 0755 },  { "var/log", 0755 }, { "var/tmp", 01777 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
@@ -254,7 +253,8 @@ static int build_tar(struct builtin *builtin, const char *path, struct err *err)
 		return r;
 	if (!is_static_elf(program, size))
 		return err_set(err, -ENOEXEC,
-			       "'%s' is not a static program; install the package busybox-static", path);
+			       "'%s' is not a static program; install the package busybox-static",
+			       path);
 	r = proc_output(argv, false, 65536, &list, err);
 	if (r != 0)
 		return r < 0 ? r : err_set(err, -ENOEXEC, "'%s' does not list its applets", path);
@@ -275,7 +275,9 @@ int verb_import_builtin(struct task *task, json_t **ret_result, struct err *err)
 {
 	struct builtin builtin = { .archive = archive_write_new() };
 	AUTO_JSON json_t *config = json_pack("{s:[s], s:[s]}", "Cmd", "sh", "Env", DEFAULT_PATH);
-	struct import import = { .task = task, .config = config, .by = "hull image import --builtin" };
+	struct import import = { .task = task,
+				 .config = config,
+				 .by = "hull image import --builtin" };
 	AUTO_FREE char *reference = NULL;
 	const char *path;
 	struct stat st;

@@ -71,7 +71,8 @@ static int descriptor_parse(const json_t *json, const char *what, struct descrip
 	if (!content_digest_valid(digest))
 		return err_set(err, -EBADMSG, "the %s descriptor has no valid sha256 digest", what);
 	if (size < 0)
-		return err_set(err, -EBADMSG, "the %s descriptor %s has no valid size", what, digest);
+		return err_set(err, -EBADMSG, "the %s descriptor %s has no valid size", what,
+			       digest);
 	*ret_descriptor = (struct descriptor){
 		.media_type = xstrdup(str_or(json_get_string(json, "mediaType"), "")),
 		.digest = xstrdup(digest),
@@ -132,7 +133,8 @@ static int check_layer(const json_t *json, const struct descriptor *layer, struc
 	for (size_t i = 0; i < ARRAY_SIZE(layer_types); i++)
 		if (str_eq(layer_types[i], type))
 			return 0;
-	return err_set(err, -ENOTSUP, "layer %s has the unsupported type '%s'", layer->digest, type);
+	return err_set(err, -ENOTSUP, "layer %s has the unsupported type '%s'", layer->digest,
+		       type);
 }
 
 static int parse_image_manifest(const json_t *document, struct manifest *manifest, struct err *err)
@@ -148,15 +150,16 @@ static int parse_image_manifest(const json_t *document, struct manifest *manifes
 		return r;
 	type = manifest->config.media_type;
 	if (!str_eq(type, MEDIA_OCI_CONFIG) && !str_eq(type, MEDIA_DOCKER_CONFIG))
-		return err_set(err, -ENOTSUP, "it is not a container image (its config has type '%s')",
-			       type);
+		return err_set(err, -ENOTSUP,
+			       "it is not a container image (its config has type '%s')", type);
 	if (manifest->config.size > CONTENT_DOCUMENT_MAX)
 		return err_set(err, -E2BIG, "the image's config is larger than %d bytes",
 			       CONTENT_DOCUMENT_MAX);
 	if (!layers)
 		return err_set(err, -EBADMSG, "the manifest has no list of layers");
 	if (json_array_size(layers) > MANIFEST_LAYERS_MAX)
-		return err_set(err, -E2BIG, "the image has more than %d layers", MANIFEST_LAYERS_MAX);
+		return err_set(err, -E2BIG, "the image has more than %d layers",
+			       MANIFEST_LAYERS_MAX);
 	json_array_foreach (layers, i, item) {
 		struct descriptor layer = { 0 };
 
@@ -183,13 +186,15 @@ static int find_type(const json_t *document, const char *media_type, struct mani
 	if (!json_is_object(document))
 		return err_set(err, -EBADMSG, "the manifest is not a JSON object");
 	if (json_get_int(document, "schemaVersion", 2) == 1 || json_get_array(document, "fsLayers"))
-		return err_set(err, -ENOTSUP,
-			       "the image has a manifest of Docker's schema 1, which is obsolete and not "
-			       "supported; push it again with a current tool");
+		return err_set(
+			err, -ENOTSUP,
+			"the image has a manifest of Docker's schema 1, which is obsolete and not "
+			"supported; push it again with a current tool");
 	if (json_get_int(document, "schemaVersion", 2) != 2)
 		return err_set(err, -ENOTSUP, "the manifest has an unknown schema version");
 	if (has_manifests && has_layers) /* CVE-2021-41190: one text, two readings */
-		return err_set(err, -EBADMSG, "the manifest is ambiguous: it lists layers and manifests");
+		return err_set(err, -EBADMSG,
+			       "the manifest is ambiguous: it lists layers and manifests");
 	if (!type && media_type && strstr(media_type, "application/vnd."))
 		type = media_type;
 	if (!type)
@@ -201,8 +206,8 @@ static int find_type(const json_t *document, const char *media_type, struct mani
 			if (own && media_type && strstr(media_type, "application/vnd.") &&
 			    !str_eq(own, media_type))
 				return err_set(err, -EBADMSG,
-					       "the manifest says it is '%s' but was sent as '%s'", own,
-					       media_type);
+					       "the manifest says it is '%s' but was sent as '%s'",
+					       own, media_type);
 			return 0;
 		}
 	return err_set(err, -ENOTSUP, "manifests of type '%s' are not supported", type);
@@ -259,8 +264,9 @@ int manifest_no_platform(const char *name, const struct platform *want, const ch
 {
 	AUTO_FREE char *text = platform_text(want);
 
-	return err_set(err, -ENOENT, "image '%s' has no content for platform %s; available platforms: %s",
-		       name, text, available[0] ? available : "none");
+	return err_set(err, -ENOENT,
+		       "image '%s' has no content for platform %s; available platforms: %s", name,
+		       text, available[0] ? available : "none");
 }
 
 int config_parse(const json_t *config, size_t count, struct platform *ret_platform,
@@ -275,8 +281,8 @@ int config_parse(const json_t *config, size_t count, struct platform *ret_platfo
 	if (!json_is_object(config))
 		return err_set(err, -EBADMSG, "the image's config is not a JSON object");
 	if (json_array_size(array) != count)
-		return err_set(err, -EBADMSG, "the image has %zu layers but its config lists %zu", count,
-			       json_array_size(array));
+		return err_set(err, -EBADMSG, "the image has %zu layers but its config lists %zu",
+			       count, json_array_size(array));
 	json_array_foreach (array, i, item) {
 		if (!content_digest_valid(json_string_value(item)))
 			return err_set(err, -EBADMSG, "the image's config has an invalid diff id");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The documents of an image, as the OCI image specification and Docker's schema 2 define them, parsed
- * once into checked structs. What is refused here: schema 1, foreign and nondistributable layers,
- * layers of unknown types, artifacts that are no images, digests other than sha256, absurd counts.
+ * The documents of an image, as the OCI image specification and Docker's schema 2 define them,
+ * parsed once into checked structs. What is refused here: schema 1, foreign and nondistributable
+ * layers, layers of unknown types, artifacts that are no images, digests other than sha256, absurd
+ * counts.
  */
 #ifndef IMAGE_MANIFEST_H
 #define IMAGE_MANIFEST_H

@@ -14,12 +14,14 @@
 static const struct {
 	const char *name, *architecture, *variant;
 } aliases[] = {
-	{ "x86_64", "amd64", "" },	{ "x86-64", "amd64", "" },  { "i386", "386", "" },
-	{ "i486", "386", "" },		{ "i586", "386", "" },	    { "i686", "386", "" },
-	{ "aarch64", "arm64", "v8" },	{ "armhf", "arm", "v7" },   { "armel", "arm", "v6" },
-	{ "armv7l", "arm", "v7" },	{ "armv6l", "arm", "v6" },  { "arm64", "arm64", "v8" },
-	{ "arm", "arm", "v7" },		{ "ppc64el", "ppc64le", "" }, { "amd64", "amd64", "" },
-	{ "loongarch64", "loong64", "" },
+	{ "x86_64", "amd64", "" },    { "x86-64", "amd64", "" },
+	{ "i386", "386", "" },        { "i486", "386", "" },
+	{ "i586", "386", "" },        { "i686", "386", "" },
+	{ "aarch64", "arm64", "v8" }, { "armhf", "arm", "v7" },
+	{ "armel", "arm", "v6" },     { "armv7l", "arm", "v7" },
+	{ "armv6l", "arm", "v6" },    { "arm64", "arm64", "v8" },
+	{ "arm", "arm", "v7" },       { "ppc64el", "ppc64le", "" },
+	{ "amd64", "amd64", "" },     { "loongarch64", "loong64", "" },
 };
 
 static const char *default_variant(const char *architecture)
@@ -34,7 +36,8 @@ static bool part_valid(const char *text, size_t max)
 	size_t n = strlen(text);
 
 	return n > 0 && n < max &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
+		       n;
 }
 
 static void set(char *out, size_t size, const char *text)

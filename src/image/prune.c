@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mark and sweep. Marked is what rows of images and containers lead to: documents, layers (as blobs and
- * converted), disks. Everything else under content/, layers/ and disks/ goes, with the temporaries of
- * dead processes. The exclusive content lock keeps out everybody who makes or looks up content.
+ * Mark and sweep. Marked is what rows of images and containers lead to: documents, layers (as blobs
+ * and converted), disks. Everything else under content/, layers/ and disks/ goes, with the
+ * temporaries of dead processes. The exclusive content lock keeps out everybody who makes or looks
+ * up content.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -23,8 +24,8 @@
 struct sweep {
 	struct task *task;
 	json_t *blobs, *layers, *disks; /* sets, by hexadecimal name; owned */
-	bool keep_layers;		/* something in use could not be read */
-	json_t *deleted;		/* array; borrowed from the result */
+	bool keep_layers;               /* something in use could not be read */
+	json_t *deleted;                /* array; borrowed from the result */
 	uint64_t reclaimed;
 };
 
@@ -92,9 +93,10 @@ static int mark_containers(struct sweep *sweep, json_t *used, struct err *err)
 		mark(sweep->disks, config->root_key);
 		if (config->manifest_digest &&
 		    mark_document(sweep, config->manifest_digest, true) < 0) {
-			task_warning(sweep->task,
-				     "container %s: its image cannot be read; no layers are deleted",
-				     config->id);
+			task_warning(
+				sweep->task,
+				"container %s: its image cannot be read; no layers are deleted",
+				config->id);
 			sweep->keep_layers = true;
 		}
 	}
@@ -188,11 +190,9 @@ int verb_prune(struct task *task, json_t **ret_result, struct err *err)
 	AUTO_JSON json_t *layers = json_object();
 	AUTO_JSON json_t *disks = json_object();
 	AUTO_JSON json_t *deleted = json_array();
-	struct sweep sweep = { .task = task,
-			       .blobs = blobs,
-			       .layers = layers,
-			       .disks = disks,
-			       .deleted = deleted };
+	struct sweep sweep = {
+		.task = task, .blobs = blobs, .layers = layers, .disks = disks, .deleted = deleted
+	};
 	int r;
 
 	if (lock < 0)

@@ -24,7 +24,7 @@ struct source {
 
 struct pull {
 	struct image_ref ref; /* owned */
-	char *name;	      /* owned: normalised reference */
+	char *name;           /* owned: normalised reference */
 	char **insecure;      /* owned */
 	struct source sources[SOURCES_MAX];
 	size_t source_count;
@@ -79,7 +79,8 @@ int pull_prepare(struct task *task, struct err *err)
 	prepared.insecure = json_get_strv(task->request, "insecure");
 	if (str_eq(prepared.ref.registry, "docker.io"))
 		json_array_foreach (mirrors, i, item)
-			if (json_is_string(item) && prepared.source_count + 1 < SOURCES_MAX && r == 0)
+			if (json_is_string(item) && prepared.source_count + 1 < SOURCES_MAX &&
+			    r == 0)
 				r = add_source(task, json_string_value(item), err);
 	return r < 0 ? r : add_source(task, NULL, err);
 }
@@ -117,16 +118,17 @@ static int check_space(const struct task *task, const struct manifest *manifest,
 		AUTO_FREE char *need_text = str_size(need);
 		AUTO_FREE char *free_text = str_size(free_bytes);
 
-		return err_set(err, -ENOSPC,
-			       "the image needs %s but only %s are free in '%s'; free some with 'hull "
-			       "image prune --all' or 'hull system prune'",
-			       need_text, free_text, task->root);
+		return err_set(
+			err, -ENOSPC,
+			"the image needs %s but only %s are free in '%s'; free some with 'hull "
+			"image prune --all' or 'hull system prune'",
+			need_text, free_text, task->root);
 	}
 	return 0;
 }
 
-/* Gets a manifest by tag or digest, and verifies, parses and stores it. size: STREAM_SIZE_UNKNOWN if
- * nobody said. */
+/* Gets a manifest by tag or digest, and verifies, parses and stores it. size: STREAM_SIZE_UNKNOWN
+ * if nobody said. */
 static int get_document(struct task *task, struct registry *registry, const char *reference,
 			uint64_t size, struct manifest *ret_manifest,
 			struct descriptor *ret_descriptor, struct err *err)

@@ -4,8 +4,8 @@
 
 #include "image/task.h"
 
-/* Finds the credentials that a pull may need. This runs other programs (credential helpers), which must
- * not be confined; so it comes first. */
+/* Finds the credentials that a pull may need. This runs other programs (credential helpers), which
+ * must not be confined; so it comes first. */
 int pull_prepare(struct task *task, struct err *err);
 
 #endif

@@ -65,7 +65,8 @@ static bool repository_valid(const char *text)
 	}
 }
 
-/* host, host:port, [v6]:port. What stands here becomes part of URLs and of paths of CA directories. */
+/* host, host:port, [v6]:port. What stands here becomes part of URLs and of paths of CA directories.
+ */
 static bool registry_valid(const char *text)
 {
 	const char *port = strrchr(text, ':');
@@ -153,8 +154,9 @@ int image_ref_parse(const char *text, const char *default_registry, struct image
 	if (!registry_valid(ref.registry))
 		return invalid(err, text, "the registry is not a host name");
 	if (!repository_valid(ref.repository))
-		return invalid(err, text,
-			       "a name is made of lower-case letters, digits and . _ - between them");
+		return invalid(
+			err, text,
+			"a name is made of lower-case letters, digits and . _ - between them");
 	if (!ref.tag && !ref.digest)
 		ref.tag = xstrdup("latest");
 	*ret_ref = ref;

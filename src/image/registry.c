@@ -28,18 +28,18 @@
 	MEDIA_OCI_INDEX ", " MEDIA_DOCKER_LIST ", " MEDIA_OCI_MANIFEST ", " MEDIA_DOCKER_MANIFEST
 
 struct registry {
-	const struct image_ref *ref;		/* borrowed */
+	const struct image_ref *ref;            /* borrowed */
 	const struct registry_options *options; /* borrowed */
-	char *host;				/* owned: where connections go */
-	char *image;				/* owned: for errors */
-	char *scope;				/* owned: of tokens */
-	struct http_options http;		/* owned members */
-	pthread_mutex_t lock;			/* of all below */
-	const char *scheme;			/* "http" or "https" */
-	bool may_fall_back;			/* to http: an insecure host that has not answered yet */
-	char *authorization;			/* owned; NULL until challenged */
-	unsigned generation;			/* of authorization */
-	struct http *idle[IDLE_MAX];		/* owned */
+	char *host;                             /* owned: where connections go */
+	char *image;                            /* owned: for errors */
+	char *scope;                            /* owned: of tokens */
+	struct http_options http;               /* owned members */
+	pthread_mutex_t lock;                   /* of all below */
+	const char *scheme;                     /* "http" or "https" */
+	bool may_fall_back;          /* to http: an insecure host that has not answered yet */
+	char *authorization;         /* owned; NULL until challenged */
+	unsigned generation;         /* of authorization */
+	struct http *idle[IDLE_MAX]; /* owned */
 	size_t idle_count;
 };
 
@@ -93,11 +93,12 @@ static void read_certificates(const char *directory, struct sbuf *bundle, struct
 		closedir(dir);
 }
 
-/* Authorities and client certificates that people keep per host, as Docker and Podman look for them. */
+/* Authorities and client certificates that people keep per host, as Docker and Podman look for
+ * them. */
 static void find_certificates(const char *host, const char *config_dir, struct http_options *http)
 {
 	CLEANUP(sbuf_release) struct sbuf bundle = { 0 };
-	AUTO_FREE char *system = NULL;
+	AUTO_FREE char *common = NULL;
 	size_t size;
 	const char *parents[] = { "/etc/docker/certs.d", "/etc/containers/certs.d", config_dir };
 
@@ -109,8 +110,8 @@ static void find_certificates(const char *host, const char *config_dir, struct h
 	}
 	if (bundle.length == 0)
 		return;
-	if (file_read(SYSTEM_CA, CA_MAX_BYTES, &system, &size, NULL) == 0)
-		sbuf_add(&bundle, system);
+	if (file_read(SYSTEM_CA, CA_MAX_BYTES, &common, &size, NULL) == 0)
+		sbuf_add(&bundle, common);
 	http->ca = sbuf_take(&bundle);
 }
 
@@ -129,7 +130,8 @@ int registry_open(const struct image_ref *ref, const struct registry_options *op
 	if (str_after(host, "https://"))
 		scheme = "https";
 	host = str_or(str_after(host, "https://"), str_or(str_after(host, "http://"), host));
-	registry->host = str_eq(host, "docker.io") ? xstrdup("registry-1.docker.io") : xstrdup(host);
+	registry->host =
+		str_eq(host, "docker.io") ? xstrdup("registry-1.docker.io") : xstrdup(host);
 	if (str_ends(registry->host, "/"))
 		registry->host[strlen(registry->host) - 1] = '\0';
 	registry->image = image_ref_text(ref);
@@ -203,9 +205,10 @@ static void back_off(const struct registry *registry, unsigned attempt, const ch
 		delay_ms *= 2;
 	hash_random(&random, sizeof(random));
 	delay_ms = delay_ms / 2 + random % delay_ms;
-	if (retry_after && str_parse_u32(retry_after, &seconds) == 0 && seconds * 1000ull > delay_ms)
+	if (retry_after && str_parse_u32(retry_after, &seconds) == 0 &&
+	    seconds * 1000ull > delay_ms)
 		delay_ms = seconds * 1000ull < RETRY_AFTER_MAX_MS ? seconds * 1000ull
-								   : RETRY_AFTER_MAX_MS;
+								  : RETRY_AFTER_MAX_MS;
 	until = clock_monotonic_ms() + delay_ms;
 	while (clock_monotonic_ms() < until &&
 	       !(registry->options->cancelled && atomic_load(registry->options->cancelled)))
@@ -226,8 +229,8 @@ static int refused(const struct registry *registry, const struct http_response *
 	switch (response->status) {
 	case 404:
 		if (what)
-			return err_set(err, -ENOENT, "registry %s does not have %s of image %s", host,
-				       what, registry->image);
+			return err_set(err, -ENOENT, "registry %s does not have %s of image %s",
+				       host, what, registry->image);
 		return err_set(err, -ENOENT, "image not found: %s", registry->image);
 	case 401:
 		return err_set(err, -EACCES,
@@ -240,10 +243,11 @@ static int refused(const struct registry *registry, const struct http_response *
 			       "login %s' as a user who may",
 			       host, registry->image, host);
 	case 429:
-		return err_set(err, -EBUSY,
-			       "registry %s limits how often it answers (429); try again later, or log "
-			       "in with 'hull registry login %s'",
-			       host, host);
+		return err_set(
+			err, -EBUSY,
+			"registry %s limits how often it answers (429); try again later, or log "
+			"in with 'hull registry login %s'",
+			host, host);
 	default:
 		return err_set(err, -EREMOTEIO, "registry %s answered %ld for %s", host,
 			       response->status, registry->image);
@@ -282,8 +286,8 @@ static int authorize(struct registry *registry, struct http *http, const char *h
 		r = challenge_parse(header, &challenge, err);
 		if (r == 0)
 			r = challenge_answer(&challenge, &registry->options->credentials,
-					     registry->scope, str_eq(registry->scheme, "https"), http,
-					     &authorization, err);
+					     registry->scope, str_eq(registry->scheme, "https"),
+					     http, &authorization, err);
 		if (r == 0) {
 			free(registry->authorization);
 			registry->authorization = authorization;
@@ -307,14 +311,15 @@ static int exchange(struct registry *registry, struct http *http, const char *pa
 	url = xasprintf("%s://%s/v2/%s/%s", registry->scheme, registry->host,
 			registry->ref->repository, path);
 	pthread_mutex_unlock(&registry->lock);
-	return http_open(http,
-			 &(struct http_request){ .url = url,
-						 .accept = from == 0 && str_after(path, "manifests/")
-								   ? ACCEPT_MANIFESTS
-								   : NULL,
-						 .authorization = authorization,
-						 .from = from },
-			 response, err);
+	return http_open(
+		http,
+		&(struct http_request){ .url = url,
+					.accept = from == 0 && str_after(path, "manifests/")
+							  ? ACCEPT_MANIFESTS
+							  : NULL,
+					.authorization = authorization,
+					.from = from },
+		response, err);
 }
 
 /* An insecure host that does not speak TLS: plain HTTP from now on. */
@@ -332,8 +337,8 @@ static bool fall_back(struct registry *registry, int code)
 	return did;
 }
 
-/* GETs path below the repository, with authentication and retries, up to a good response's head. what
- * names the thing in errors (NULL: the image). */
+/* GETs path below the repository, with authentication and retries, up to a good response's head.
+ * what names the thing in errors (NULL: the image). */
 static int get(struct registry *registry, struct http *http, const char *path, uint64_t from,
 	       const char *what, struct http_response *response, struct err *err)
 {
@@ -358,16 +363,17 @@ static int get(struct registry *registry, struct http *http, const char *path, u
 			r = authorize(registry, http, response->challenge, generation, err);
 			if (r == 0)
 				continue;
-			authorized = r == 0; /* what a broken connection failed may be tried again */
+			authorized =
+				r == 0; /* what a broken connection failed may be tried again */
 			if (r == -EACCES)
-				return refused(registry, &(struct http_response){ .status = 401 }, what,
-					       err);
+				return refused(registry, &(struct http_response){ .status = 401 },
+					       what, err);
 			attempt++;
 		}
 		if (r < 0 && (!worth_retrying(r) || attempt >= attempts))
 			return unreachable(registry, err);
-		if (r == 0 && ((response->status != 429 && response->status < 500) ||
-			       attempt >= attempts))
+		if (r == 0 &&
+		    ((response->status != 429 && response->status < 500) || attempt >= attempts))
 			return refused(registry, response, what, err);
 		back_off(registry, attempt, response->retry_after);
 	}
@@ -408,11 +414,11 @@ int registry_get_manifest(struct registry *registry, const char *reference,
 struct blob_stream {
 	struct stream stream;
 	struct registry *registry; /* borrowed */
-	struct http *http;	   /* owned until given back */
-	char *path;		   /* owned */
-	char *what;		   /* owned */
+	struct http *http;         /* owned until given back */
+	char *path;                /* owned */
+	char *what;                /* owned */
 	uint64_t offset, size;
-	uint64_t skip; /* of a body that starts at 0 although it should not */
+	uint64_t skip;     /* of a body that starts at 0 although it should not */
 	unsigned failures; /* in a row, without a byte between */
 	bool open;
 };
@@ -420,7 +426,8 @@ struct blob_stream {
 static int blob_connect(struct blob_stream *self, struct err *err)
 {
 	struct http_response response;
-	int r = get(self->registry, self->http, self->path, self->offset, self->what, &response, err);
+	int r = get(self->registry, self->http, self->path, self->offset, self->what, &response,
+		    err);
 
 	if (r < 0)
 		return r;
@@ -479,8 +486,8 @@ static void blob_free(struct stream *stream)
 	free(self);
 }
 
-int registry_open_blob(struct registry *registry, const char *digest, uint64_t size, uint64_t offset,
-		       struct stream **ret_stream, struct err *err)
+int registry_open_blob(struct registry *registry, const char *digest, uint64_t size,
+		       uint64_t offset, struct stream **ret_stream, struct err *err)
 {
 	static const struct stream_ops ops = { .read = blob_read, .free = blob_free };
 	struct blob_stream *self = xcalloc(1, sizeof(*self));

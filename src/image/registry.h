@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A repository in a registry, as the OCI distribution specification has it. Used by several threads at
- * once. What it answers is untrusted: documents are bounded here, and content is verified by the caller.
+ * A repository in a registry, as the OCI distribution specification has it. Used by several threads
+ * at once. What it answers is untrusted: documents are bounded here, and content is verified by the
+ * caller.
  */
 #ifndef IMAGE_REGISTRY_H
 #define IMAGE_REGISTRY_H
@@ -14,11 +15,11 @@
 #include "image/stream.h"
 
 struct registry_options {
-	const char *scheme;	     /* "http", "https", "auto" */
-	const char *dns_domain;	     /* hosts under it are local; NULL none */
-	char **insecure;	     /* hosts whose certificates are not checked; may be NULL */
-	const char *mirror;	     /* [scheme://]host to ask instead of the reference's registry; NULL */
-	const char *certs_dir;		/* the user's <host>/*.crt; NULL none */
+	const char *scheme;     /* "http", "https", "auto" */
+	const char *dns_domain; /* hosts under it are local; NULL none */
+	char **insecure;        /* hosts whose certificates are not checked; may be NULL */
+	const char *mirror; /* [scheme://]host to ask instead of the reference's registry; NULL */
+	const char *certs_dir; /* the user's certificates per host, <dir>/<host>/; NULL none */
 	struct credentials credentials; /* borrowed */
 	unsigned stall_ms;
 	unsigned attempts; /* per request, at least 1 */
@@ -43,9 +44,9 @@ struct registry_document {
 /* A manifest or index by tag or digest. -ENOENT "image not found: X", -EACCES, -E2BIG … */
 int registry_get_manifest(struct registry *registry, const char *reference,
 			  struct registry_document *ret_document, struct err *err);
-/* A blob from the offset on: a stream that reconnects and continues where it broke. Reading beyond size
- * is left to the caller to notice. */
-int registry_open_blob(struct registry *registry, const char *digest, uint64_t size, uint64_t offset,
-		       struct stream **ret_stream, struct err *err);
+/* A blob from the offset on: a stream that reconnects and continues where it broke. Reading beyond
+ * size is left to the caller to notice. */
+int registry_open_blob(struct registry *registry, const char *digest, uint64_t size,
+		       uint64_t offset, struct stream **ret_stream, struct err *err);
 
 #endif

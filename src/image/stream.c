@@ -77,7 +77,7 @@ int stream_write_error(int code, const char *what, struct err *err)
 
 struct fd_stream {
 	struct stream stream;
-	int fd;	    /* borrowed */
+	int fd;     /* borrowed */
 	char *name; /* owned */
 	char buffer[STREAM_BUFFER_SIZE];
 };
@@ -174,7 +174,7 @@ struct stream *stream_memory_new(const void *data, size_t size)
 struct tee_stream {
 	struct stream stream;
 	struct stream *next; /* owned */
-	int fd;		     /* borrowed */
+	int fd;              /* borrowed */
 	off_t written, started;
 };
 
@@ -228,7 +228,7 @@ struct digest_stream {
 	char *expected; /* owned; NULL: any */
 	uint64_t size;
 	uint64_t count;
-	const atomic_bool *cancelled; /* borrowed; may be NULL */
+	const atomic_bool *cancelled;        /* borrowed; may be NULL */
 	char text[STREAM_DIGEST_LENGTH + 1]; /* "" until the end */
 };
 

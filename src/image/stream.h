@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams of bytes, stacked: gunzip over digest over tee over the network. A reader pulls; each layer
- * hands out a view of its own buffer, so that bytes are copied once per transformation. Buffers are
- * bounded and allocated when a stream is made, whatever passes through. A stream owns the one below it.
+ * Streams of bytes, stacked: gunzip over digest over tee over the network. A reader pulls; each
+ * layer hands out a view of its own buffer, so that bytes are copied once per transformation.
+ * Buffers are bounded and allocated when a stream is made, whatever passes through. A stream owns
+ * the one below it.
  */
 #ifndef IMAGE_STREAM_H
 #define IMAGE_STREAM_H
@@ -33,8 +34,8 @@ struct stream {
 	ssize_t ended; /* 1 while open, then what read returned last: 0 or negative errno */
 };
 
-/* The next bytes, at least one: sets *ret_data (valid until the next call) and returns their number, 0
- * at the end, or negative errno; both stay. */
+/* The next bytes, at least one: sets *ret_data (valid until the next call) and returns their
+ * number, 0 at the end, or negative errno; both stay. */
 ssize_t stream_read(struct stream *stream, const void **ret_data, struct err *err);
 void stream_free(struct stream *stream);
 DEFINE_CLEANUP(struct stream *, stream_free)
@@ -48,9 +49,9 @@ struct stream *stream_fd_new(int fd, const char *name);
 struct stream *stream_memory_new(const void *data, size_t size);
 /* Passes bytes on and appends them to fd (borrowed), starting write-back early. */
 struct stream *stream_tee_new(struct stream *next, int fd);
-/* Passes bytes on and computes their SHA-256. `what` begins errors ("blob", "layer"). Where digest is
- * not NULL, bytes beyond size, an early end or another digest are -EBADMSG. Ends with -ECANCELED once
- * *cancelled (may be NULL) is set. */
+/* Passes bytes on and computes their SHA-256. `what` begins errors ("blob", "layer"). Where digest
+ * is not NULL, bytes beyond size, an early end or another digest are -EBADMSG. Ends with -ECANCELED
+ * once *cancelled (may be NULL) is set. */
 struct stream *stream_digest_new(struct stream *next, const char *what, const char *digest,
 				 uint64_t size, const atomic_bool *cancelled);
 /* Of a digest stream: bytes so far; its digest, once the end was read. */
@@ -62,8 +63,8 @@ enum compression { COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_ZSTD, COMPRES
 /* What the first bytes of a file announce; OTHER for bzip2, xz and lz4. */
 enum compression compression_of(const void *data, size_t size);
 /* Decompresses gzip (any number of members, nothing after them; CRC checked) or zstd (any number of
- * frames; windows up to 8 MiB), decided by the first bytes; passes anything else on. -EBADMSG for what
- * is damaged or cut off. */
+ * frames; windows up to 8 MiB), decided by the first bytes; passes anything else on. -EBADMSG for
+ * what is damaged or cut off. */
 struct stream *stream_decompress_new(struct stream *next);
 /* What the stream turned out to be, once something was read of it. */
 enum compression stream_decompress_kind(const struct stream *stream);

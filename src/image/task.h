@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one request of the worker carries along: where the state is, whom to tell, whether to stop. */
+/* What one request of the worker carries along: where the state is, whom to tell, whether to stop.
+ */
 #ifndef IMAGE_TASK_H
 #define IMAGE_TASK_H
 
@@ -14,7 +15,7 @@
 struct task {
 	const char *root;      /* borrowed from request */
 	const json_t *request; /* borrowed */
-	int answers;	       /* socket, borrowed; -1: nobody listens */
+	int answers;           /* socket, borrowed; -1: nobody listens */
 	pthread_mutex_t lock;  /* of answers */
 	atomic_bool cancelled; /* set when one part failed, so that the others stop */
 	struct store *store;   /* borrowed; used by the main thread alone */
@@ -24,7 +25,7 @@ struct task {
 struct meter {
 	struct task *task;
 	const char *text; /* "pulling" */
-	char id[16];	  /* short id of a digest */
+	char id[16];      /* short id of a digest */
 	uint64_t total;
 	uint64_t told_ms;
 };

@@ -2,11 +2,11 @@
 /*
  * hull-image: carries out one request (see worker.h) and ends.
  *
- * Theory of operation. Whatever this process reads is hostile, and it keeps nothing: it gives up the
- * right to gain privileges and, where the kernel has Landlock, to write anywhere but under the state
- * directory and the output it was asked for. Everything it makes appears by rename, so it can be killed at
- * any instant; cancelling is exactly that. A thread watches the socket for its end. Memory is bounded by
- * the buffers of the streams that run at once, not by what flows through.
+ * Theory of operation. Whatever this process reads is hostile, and it keeps nothing: it gives up
+ * the right to gain privileges and, where the kernel has Landlock, to write anywhere but under the
+ * state directory and the output it was asked for. Everything it makes appears by rename, so it can
+ * be killed at any instant; cancelling is exactly that. A thread watches the socket for its end.
+ * Memory is bounded by the buffers of the streams that run at once, not by what flows through.
  */
 #include "image/worker.h"
 
@@ -43,8 +43,8 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{ "pull", verb_pull, false },	 { "load", verb_load, false },
-	{ "save", verb_save, false },	 { "import", verb_import, false },
+	{ "pull", verb_pull, false },       { "load", verb_load, false },
+	{ "save", verb_save, false },       { "import", verb_import, false },
 	{ "prepare", verb_prepare, false }, { "import-builtin", verb_import_builtin, false },
 	{ "prune", verb_prune, true },
 };

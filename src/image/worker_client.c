@@ -106,9 +106,8 @@ static bool send_all(int fd, const char *data, size_t size)
 	return true;
 }
 
-int image_worker_run(const char *program, const json_t *request,
-		     const struct image_worker_ops *ops, void *ctx, json_t **ret_result,
-		     struct err *err)
+int image_worker_run(const char *program, const json_t *request, const struct image_worker_ops *ops,
+		     void *ctx, json_t **ret_result, struct err *err)
 {
 	struct conversation c = { .ops = ops, .ctx = ctx };
 	AUTO_FREE char *text = json_text(request);
@@ -126,8 +125,11 @@ int image_worker_run(const char *program, const json_t *request,
 	ours = pair[0];
 	theirs = pair[1];
 	child_fd = (struct proc_fd){ .from = theirs, .to = 3 };
-	r = proc_spawn(&(struct proc_spec){ .argv = argv, .fds = &child_fd, .fd_count = 1,
-					    .die_with_parent = true, .no_new_privileges = true },
+	r = proc_spawn(&(struct proc_spec){ .argv = argv,
+					    .fds = &child_fd,
+					    .fd_count = 1,
+					    .die_with_parent = true,
+					    .no_new_privileges = true },
 		       &pid, err);
 	if (r < 0)
 		return r;
@@ -137,7 +139,8 @@ int image_worker_run(const char *program, const json_t *request,
 	close(TAKE_FD(ours)); /* cancels what may still run */
 	status = proc_wait(pid);
 	if (!c.done)
-		return err_set(err, -EIO, "the image worker ended unexpectedly (status %d)", status);
+		return err_set(err, -EIO, "the image worker ended unexpectedly (status %d)",
+			       status);
 	if (c.status == 0)
 		*ret_result = c.result;
 	return c.status;
