@@ -56,6 +56,11 @@ enum compression compression_of(const void *data, size_t size)
 	return COMPRESSION_NONE;
 }
 
+static bool exhausted(const struct decompress_stream *self)
+{
+	return self->in_ended && self->in_size == 0;
+}
+
 /* Gets more input if there is none. 0 or negative errno; in_ended is set at the end. */
 static int fill(struct decompress_stream *self, struct err *err)
 {
@@ -123,7 +128,7 @@ static ssize_t read_gzip(struct decompress_stream *self, const void **ret_data, 
 
 		if (r < 0)
 			return r;
-		if (self->in_ended && self->at_start)
+		if (exhausted(self) && self->at_start)
 			break;
 		if (self->at_start) {
 			/* A member's header may be cut anywhere; its first byte tells members from
@@ -149,7 +154,7 @@ static ssize_t read_gzip(struct decompress_stream *self, const void **ret_data, 
 			state->next_out = next_out;
 			state->avail_out = avail_out;
 			self->at_start = true;
-		} else if (self->in_ended && state->avail_out > 0) {
+		} else if (exhausted(self) && state->avail_out > 0) {
 			return err_set(err, -EBADMSG, "the gzip data is cut off");
 		}
 	}
@@ -169,7 +174,7 @@ static ssize_t read_zstd(struct decompress_stream *self, const void **ret_data, 
 
 		if (filled < 0)
 			return filled;
-		if (self->in_ended && self->at_start)
+		if (exhausted(self) && self->at_start)
 			break;
 		in = (ZSTD_inBuffer){ self->in, self->in_size, 0 };
 		r = ZSTD_decompressStream(self->zstd, &out, &in);
@@ -183,7 +188,7 @@ static ssize_t read_zstd(struct decompress_stream *self, const void **ret_data, 
 		self->in += in.pos;
 		self->in_size -= in.pos;
 		self->at_start = r == 0;
-		if (self->in_ended && r != 0 && out.pos == before)
+		if (exhausted(self) && r != 0 && out.pos == before)
 			return err_set(err, -EBADMSG, "the zstd data is cut off");
 	}
 	*ret_data = self->out;
