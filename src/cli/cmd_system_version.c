@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/table.h"
-#include "cli_version.h"
+#include "cli/version.h"
 #include "config.h"
 
 struct version_options {
@@ -26,7 +26,7 @@ static int version_run(struct cli *cli, const void *values, char **args, struct 
 
 	if (options->format != OUTPUT_TABLE) {
 		documents = json_pack("[{s:s, s:s, s:s, s:s}]", "component", "hull", "version",
-				      HULL_VERSION, "build", HULL_BUILD, "commit", HULL_COMMIT);
+				      HULL_VERSION, "build", HULL_BUILD, "commit", version_commit);
 		return output_document((enum output_format)options->format, documents, false, err);
 	}
 	table = table_new(headings);
@@ -34,7 +34,7 @@ static int version_run(struct cli *cli, const void *values, char **args, struct 
 	table_cell(table, "hull");
 	table_cell(table, HULL_VERSION);
 	table_cell(table, HULL_BUILD);
-	table_cell(table, HULL_COMMIT);
+	table_cell(table, version_commit);
 	table_print(table);
 	return CLI_STATUS_OK;
 }

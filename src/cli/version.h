@@ -2,7 +2,7 @@
 #ifndef CLI_VERSION_H
 #define CLI_VERSION_H
 
-#define HULL_BUILD "@BUILD@"
-#define HULL_COMMIT "@VCS_TAG@"
+/* The commit this was built of, or "none". */
+extern const char version_commit[];
 
 #endif
