@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cli/hint.h"
 
 static const struct command *const root_commands[] = {
 	&cmd_run,    &cmd_create,     &cmd_start,   &cmd_stop,     &cmd_restart,
@@ -83,18 +84,12 @@ bool command_path_descend(struct command_path *path, const char *word)
 const char *command_path_hint(const struct command_path *path, const char *word)
 {
 	const struct command *last = command_path_last(path);
-	size_t best_distance = 1 + (strlen(word) + 1) / 3; /* farther is no hint but noise */
-	const char *best = NULL;
+	struct hint hint = hint_begin(word);
 
-	for (const struct command *const *it = last->subcommands; it && *it; it++) {
-		size_t distance = str_distance(word, (*it)->name);
-
-		if ((*it)->hidden || distance >= best_distance)
-			continue;
-		best_distance = distance;
-		best = (*it)->name;
-	}
-	return best;
+	for (const struct command *const *it = last->subcommands; it && *it; it++)
+		if (!(*it)->hidden)
+			hint_try(&hint, (*it)->name);
+	return hint.best;
 }
 
 char *command_path_text(const struct command_path *path)

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "cli/hint.h"
 
 #define COMMON_OPTIONS                                                    \
 	OPT_FLAG("debug", 0, struct common_options, debug,                \
@@ -97,18 +98,12 @@ static const struct target *parser_target(const struct parser *parser, int found
 
 static const char *parser_hint(const struct parser *parser, const char *name)
 {
-	size_t best_distance = 1 + (strlen(name) + 1) / 3;
-	const char *best = NULL;
+	struct hint hint = hint_begin(name);
 
-	VEC_EACH (&parser->longs, it) {
-		size_t distance = it->name ? str_distance(name, it->name) : best_distance;
-
-		if (distance >= best_distance)
-			continue;
-		best_distance = distance;
-		best = it->name;
-	}
-	return best;
+	VEC_EACH (&parser->longs, it)
+		if (it->name)
+			hint_try(&hint, it->name);
+	return hint.best;
 }
 
 /* getopt_long found a long option that is none (or that begins several). */

@@ -71,7 +71,7 @@ static int reset(void **state)
 enum fruit { APPLE, PEAR };
 static const char *const fruits[] = { "apple", "pear", NULL };
 struct sample_options {
-	bool all, quiet;
+	bool all, quiet, sift;
 	const char *name;
 	char **list;
 	uint64_t size_bytes;
@@ -81,6 +81,7 @@ struct sample_options {
 static const struct option_spec sample_options[] = {
 	OPT_FLAG("all", 'a', struct sample_options, all, "all"),
 	OPT_FLAG("quiet", 'q', struct sample_options, quiet, "quiet"),
+	OPT_FLAG("sift", 0, struct sample_options, sift, "sift"),
 	OPT_STRING("name", 'n', "NAME", struct sample_options, name, "name", .alias = "nom"),
 	OPT_LIST("list", 'l', "X", struct sample_options, list, "list"),
 	OPT_SIZE("size", 0, "SIZE", struct sample_options, size_bytes, "size", .minimum = 1),
@@ -162,7 +163,7 @@ static void test_options_that_are_wrong(void **state)
 		{ "--name", "option '--name' needs a value" },
 		{ "-n", "option '--name' needs a value" },
 		{ "--all=yes", "option '--all' takes no value" },
-		{ "--n=1", "option '--n' is ambiguous" },
+		{ "--si=1", "option '--si' is ambiguous" },
 		{ "--size=lots", "invalid size 'lots' for '--size': it is like 512m or 2g" },
 		{ "--size=0", "'--size' is at least 1" },
 		{ "--count=-1", "invalid number '-1' for '--count'" },
@@ -693,7 +694,7 @@ static void test_system(void **state)
 	assert_int_equal(RUN("--root", "/x", "system", "kernel", "set", "vmlinux"), 0);
 	assert_non_null(strstr(fake.calls.text, "open /x\nkernel-set vmlinux -\n"));
 	assert_int_equal(RUN("system", "property", "list"), 0);
-	assert_true(str_starts(out, "PROPERTY            VALUE\ncontainer.cpus      4\n"));
+	assert_true(str_starts(out, "PROPERTY           VALUE\ncontainer.cpus     4\n"));
 }
 
 static void test_progress_without_a_terminal_is_plain(void **state)
