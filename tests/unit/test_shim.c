@@ -302,7 +302,8 @@ static pid_t start_client(int fd, uint16_t type, const struct sbuf *payload, con
 		int out = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		int r;
 
-		for (int other = 100; other < 120; other++) /* the guest's end is the test's alone */
+		for (int other = 100; other < 120;
+		     other++) /* the guest's end is the test's alone */
 			if (other != fd)
 				close(other);
 		dup2(out, 1);
@@ -533,7 +534,7 @@ static void test_a_slow_client_slows_only_its_process(void **state)
 		assert_int_equal(fd_write_all(slow, payload.text, payload.length), 0);
 	}
 	assert_int_equal(fd_wait(slow, POLLIN, 10000), 1); /* it is attached */
-	for (size_t sent = 0; sent < MUX_WINDOW_DEFAULT; sent += FRAME_DATA_MAX)
+	for (size_t n = 0; n < MUX_WINDOW_DEFAULT / FRAME_DATA_MAX; n++)
 		guest_send(&stage, MSG_STREAM(MSG_PROCESS_MAIN, MSG_STREAM_STDOUT), FRAME_DATA,
 			   chunk, FRAME_DATA_MAX);
 	sbuf_release(&payload);
