@@ -62,7 +62,7 @@ void hash_random(void *data, size_t size)
 
 void hash_uuid(char out[HASH_UUID_LENGTH + 1])
 {
-	static const int groups[] = { 4, 2, 2, 2, 6 };
+	static const size_t groups[] = { 4, 2, 2, 2, 6 };
 	uint8_t bytes[16];
 	const uint8_t *b = bytes;
 	char *o = out;
@@ -73,7 +73,7 @@ void hash_uuid(char out[HASH_UUID_LENGTH + 1])
 	for (int g = 0; g < 5; g++) {
 		if (g)
 			*o++ = '-';
-		hash_hex(b, (size_t)groups[g], o);
+		hash_hex(b, groups[g], o);
 		o += 2 * groups[g];
 		b += groups[g];
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks that die with their holder: flock(2) on a file of their own. The open descriptor is the
- * lock; closing it (or dying) releases it. The file itself stays, so that two holders can never
- * lock two different inodes of one name.
+ * Locks that die with their holder: an open file description lock (fcntl(2), F_OFD_SETLK) on a file of
+ * its own. The open descriptor is the lock; it passes to a child with the descriptor, and the last
+ * close (or death) releases it. Asking whether it is held takes nothing. The file itself stays, so that
+ * two holders can never lock two different inodes of one name.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
@@ -16,7 +17,7 @@ enum lock_mode {
 	LOCK_EXCLUSIVE,
 };
 
-/* Returns the lock's descriptor; -EWOULDBLOCK when wait is false and another holds it. */
+/* Returns the lock's descriptor; -EAGAIN when wait is false and another holds it. */
 int lock_take(const char *path, enum lock_mode mode, bool wait, struct err *err);
 /* Whether some process holds the lock exclusively now. A missing file is not held. */
 bool lock_is_held(const char *path);

@@ -64,12 +64,13 @@ struct loop *loop_free(struct loop *loop)
 {
 	if (!loop)
 		return NULL;
-	while (loop->sources) {
-		struct loop_source *source = loop->sources;
-
-		loop_remove(source);
-		if (loop->sources == source) /* freed later in a dispatch: not here */
+	loop->dispatching = false; /* nothing waits for its end any more */
+	for (struct loop_source *source = loop->sources, *next; source; source = next) {
+		next = source->next;
+		if (source->dead)
 			source_free(source);
+		else
+			loop_remove(source);
 	}
 	close(loop->epoll_fd);
 	free(loop);

@@ -15,8 +15,6 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-extern char **environ;
-
 /* Moves the listed descriptors to their numbers; they are first moved out of the way of each other.
  */
 static int place_fds(const struct proc_spec *spec)
@@ -118,7 +116,7 @@ int proc_output(char *const *argv, bool with_stderr, size_t max, char **ret_text
 {
 	AUTO_FREE char *text = NULL;
 	AUTO_CLOSE int output = -1;
-	pid_t pid;
+	pid_t pid = -1;
 	int fds[2];
 	int status;
 	int r;

@@ -235,7 +235,7 @@ static int parse_milli(const char *text, uint64_t *ret_milli, const char **ret_r
 			return -EINVAL;
 		*ret_frac = true;
 		for (; isdigit((unsigned char)*c); c++, scale /= 10)
-			milli += scale * (unsigned)(*c - '0');
+			milli += (uint64_t)scale * (unsigned)(*c - '0');
 	}
 	*ret_milli = milli;
 	*ret_rest = c;

@@ -28,9 +28,9 @@
 		(vec)->items[(vec)->count++] = (item);                                            \
 	} while (0)
 
-#define VEC_EACH(vec, it)                                                                        \
-	for (__typeof__((vec)->items) it = (vec)->items; it && it < (vec)->items + (vec)->count; \
-	     it++)
+#define VEC_EACH(vec, it)                                    \
+	for (__typeof__((vec)->items + 0) it = (vec)->items; \
+	     it && it < (vec)->items + (vec)->count; it++)
 
 /* Removes item i by moving the later ones down. */
 #define VEC_REMOVE(vec, i)                                                 \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An image as one disk: the indexes of its layers are replayed from the lowest up with whiteouts and
- * opaque directories resolved, and only metadata is written. The result is an ordinary single-device
- * EROFS when read as the concatenation [meta][layer 1][layer 2]…, each padded to 4096 bytes.
+ * An image as one disk: the indexes of its layers are replayed from the lowest up with whiteouts
+ * and opaque directories resolved, and only metadata is written. The result is an ordinary
+ * single-device EROFS when read as the concatenation [meta][layer 1][layer 2]…, each padded to 4096
+ * bytes.
  */
 #ifndef DISK_MERGE_H
 #define DISK_MERGE_H
@@ -13,7 +14,7 @@
 #include "base/err.h"
 
 struct merge_layer {
-	const char *disk_path;	/* as layer_convert wrote it */
+	const char *disk_path;  /* as layer_convert wrote it */
 	const char *index_path; /* our own file, but checked: it may be damaged */
 };
 
@@ -24,8 +25,8 @@ int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, st
  * Paths must be absolute. Sizes are taken from the files, which must be whole 4 KiB blocks. */
 int merge_write_descriptor(const char *descriptor_path, const char *meta_path,
 			   const struct merge_layer *layers, size_t count, struct err *err);
-/* The number of bytes of the concatenation, and whether every file of the descriptor at path is there
- * with the size it had: -ESTALE if not. */
+/* The number of bytes of the concatenation, and whether every file of the descriptor at path is
+ * there with the size it had: -ESTALE if not. */
 int merge_check_descriptor(const char *descriptor_path, uint64_t *ret_bytes, struct err *err);
 
 #endif

@@ -4,11 +4,12 @@
  *
  *	content/		an OCI image layout: oci-layout, blobs/sha256/<hex>
  *	layers/<hex>.erofs|.idx	a layer converted (hex: of its diff id)
- *	disks/<key>/		an image's disk: meta.erofs, root.vmdk (key: hash of the list of diff ids)
+ *	disks/<key>/		an image's disk: meta.erofs, root.vmdk (key: hash of the list of
+ *diff ids)
  *
- * A file that stands under its final name is whole and was verified when it was written. This header is
- * the light half (no network, no decompression), which every command links; the heavy half runs in the
- * program hull-image (see worker.h).
+ * A file that stands under its final name is whole and was verified when it was written. This
+ *header is the light half (no network, no decompression), which every command links; the heavy half
+ *runs in the program hull-image (see worker.h).
  */
 #ifndef IMAGE_CONTENT_H
 #define IMAGE_CONTENT_H
@@ -35,14 +36,18 @@ struct image {
 	json_t *config; /* the OCI image configuration document, checked to be an object */
 	char **diff_ids;
 	uint64_t layers_size; /* compressed bytes of all layers */
-	char *disk_key;	      /* names disks/<key> */
+	char *disk_key;       /* names disks/<key> */
 };
 
 /* Paths; owned by the caller. The digest is checked text. */
 char *content_blob_path(const char *root, const char *digest);
 char *content_disk_descriptor_path(const char *root, const char *disk_key); /* root.vmdk */
 
-/* Whether text is sha256:<64 lower-case hex>. */
+/* Holds all content against `prune` until the descriptor is closed: taken before content is looked
+ * up, kept until a row that needs it is committed. Any number of processes hold it at once. */
+int content_hold(const char *root, struct err *err);
+
+/* Whether text (NULL: no) is sha256:<64 lower-case hex>. */
 bool content_digest_valid(const char *text);
 /* The whole blob of a JSON document. -ENOENT when it is not here. */
 int content_read_json(const char *root, const char *digest, json_t **ret_json, struct err *err);
@@ -65,13 +70,13 @@ bool image_disk_ready(const char *root, const char *disk_key);
 
 /* Defaults for a container's process, borrowed from image->config's "config" object. */
 struct image_process {
-	json_t *entrypoint; /* array of strings or NULL */
-	json_t *cmd;	    /* array of strings or NULL */
-	json_t *env;	    /* array of strings or NULL */
+	json_t *entrypoint;                                 /* array of strings or NULL */
+	json_t *cmd;                                        /* array of strings or NULL */
+	json_t *env;                                        /* array of strings or NULL */
 	const char *working_directory, *user, *stop_signal; /* NULL: unset */
-	json_t *exposed_ports; /* object or NULL */
-	json_t *volumes;       /* object or NULL */
-	json_t *labels;	       /* object or NULL */
+	json_t *exposed_ports;                              /* object or NULL */
+	json_t *volumes;                                    /* object or NULL */
+	json_t *labels;                                     /* object or NULL */
 };
 struct image_process image_process_of(const struct image *image);
 

@@ -17,7 +17,8 @@ struct platform {
 int platform_parse(const char *text, struct platform *ret_platform, struct err *err);
 /* linux and this machine's architecture. */
 struct platform platform_host(void);
-/* Whether content for `have` runs where `want` is asked for (an empty variant matches the default). */
+/* Whether content for `have` runs where `want` is asked for (an empty variant matches the default).
+ */
 bool platform_matches(const struct platform *want, const struct platform *have);
 /* "linux/arm64/v8"; owned by the caller. */
 char *platform_text(const struct platform *platform);

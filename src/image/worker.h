@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The heavy half of images, run as the program hull-image: everything that talks to registries, reads
- * archives, decompresses and converts happens in that process, which holds nothing of value and can be
- * confined, and a command that needs none of it does not pay for linking it (10 ms). One request per
- * process.
+ * The heavy half of images, run as the program hull-image: everything that talks to registries,
+ *reads archives, decompresses and converts happens in that process, which holds nothing of value
+ *and can be confined, and a command that needs none of it does not pay for linking it (10 ms). One
+ *request per process.
  *
  * The request is a JSON object on descriptor 3 (a socket); answers are JSON objects, one a line:
  *	{"progress": {"id": "<layer or step>", "text": "pulling", "current": N, "total": N?}}
@@ -16,9 +16,9 @@
  *	save	references[], platform?, path? (else stdout) → {references[]}
  *	import	path? (else stdin), reference, changes[], platform? → {reference, digest}
  *	import-builtin	busybox (path), reference → {reference, digest}
- *	prepare	reference or digest, platform: makes the image's disk from blobs that are here → {disk_key}
- *	prune	all: deletes content, layers and disks that no row of images or containers needs
- *		→ {deleted[], reclaimed}
+ *	prepare	reference or digest, platform: makes the image's disk from blobs that are here →
+ *{disk_key} prune	all: deletes content, layers and disks that no row of images or containers
+ *needs → {deleted[], reclaimed}
  */
 #ifndef IMAGE_WORKER_H
 #define IMAGE_WORKER_H
@@ -35,11 +35,10 @@ struct image_worker_ops {
 	void (*warning)(void *ctx, const char *text);
 };
 
-/* Runs program (path of hull-image) with the request (borrowed) to its end; SIGINT and SIGTERM of the
- * caller are left to the caller's handlers, the worker ends when the caller does. *ret_result is a new
- * reference. Returns 0 or the worker's error; -EIO when it died. */
-int image_worker_run(const char *program, const json_t *request,
-		     const struct image_worker_ops *ops, void *ctx, json_t **ret_result,
-		     struct err *err);
+/* Runs program (path of hull-image) with the request (borrowed) to its end; SIGINT and SIGTERM of
+ * the caller are left to the caller's handlers, the worker ends when the caller does. *ret_result
+ * is a new reference. Returns 0 or the worker's error; -EIO when it died. */
+int image_worker_run(const char *program, const json_t *request, const struct image_worker_ops *ops,
+		     void *ctx, json_t **ret_result, struct err *err);
 
 #endif

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control messages between the host (shim) and the guest's init, as checked structs. A decoder checks
- * everything that the struct's users rely on (ranges, counts, NULs), so that code beyond it never
- * parses again. Each msg_X has msg_X_encode(msg, out) and msg_X_decode(data, size, ret), which
- * returns 0 or -EPROTO; decoded strings are borrowed from data, arrays are freed by msg_X_release.
- * Strings that a message does not need may be NULL when encoding and are "" when decoded.
+ * Control messages between the host (shim) and the guest's init, as checked structs. A decoder
+ * checks everything that the struct's users rely on (ranges, counts, NULs), so that code beyond it
+ * never parses again. Each msg_X has msg_X_encode(msg, out) and msg_X_decode(data, size, ret),
+ * which returns 0 or -EPROTO; decoded strings are borrowed from data, arrays are freed by
+ * msg_X_release. Strings that a message does not need may be NULL when encoding and are "" when
+ * decoded.
  *
- * A session. The guest's init opens the port when it has booted and waits; a template is saved there.
- * Whoever connects (after a cold boot or a restore) sends MSG_SESSION first, with everything the guest
- * needs to become this container, its first process included: one round trip. The guest answers
- * MSG_SESSION_DONE (or MSG_FAILED with process 0), then for each process MSG_STARTED or MSG_FAILED, and
- * MSG_EXITED when it ends, after the last byte of its output.
+ * A session. The guest's init opens the port when it has booted and waits; a template is saved
+ * there. Whoever connects (after a cold boot or a restore) sends MSG_SESSION first, with everything
+ * the guest needs to become this container, its first process included: one round trip. The guest
+ * answers MSG_SESSION_DONE (or MSG_FAILED with process 0), then for each process MSG_STARTED or
+ * MSG_FAILED, and MSG_EXITED when it ends, after the last byte of its output.
  */
 #ifndef PROTO_MSG_H
 #define PROTO_MSG_H
@@ -26,30 +27,33 @@
 #define MSG_MOUNTS_MAX 128
 #define MSG_RLIMITS_MAX 16
 #define MSG_STRINGS_MAX 65536
+#define MSG_FILES_MAX 128
+#define MSG_PROCESS_ID_MAX (UINT32_MAX >> 2) /* so that its streams have numbers */
 
 enum msg_type {
-	MSG_HELLO = 1,	      /* guest: sent once when its init is ready (after a cold boot): msg_hello */
+	MSG_HELLO = 1, /* guest: sent once when its init is ready (after a cold boot): msg_hello */
 	MSG_SESSION = 2,      /* host: msg_session */
 	MSG_SESSION_DONE = 3, /* guest: empty */
-	MSG_EXEC = 4,	      /* host: msg_process */
+	MSG_EXEC = 4,         /* host: msg_process */
 	MSG_STARTED = 5,      /* guest: msg_started */
-	MSG_FAILED = 6,	      /* guest: msg_failed: a process (or, 0, the session) could not start */
-	MSG_EXITED = 7,	      /* guest: msg_exited */
-	MSG_SIGNAL = 8,	      /* host: msg_signal */
-	MSG_RESIZE = 9,	      /* host: msg_resize */
-	MSG_SHUTDOWN = 10,    /* host: msg_shutdown: end all processes, sync, unmount, answer, power off */
+	MSG_FAILED = 6, /* guest: msg_failed: a process (or, 0, the session) could not start */
+	MSG_EXITED = 7, /* guest: msg_exited */
+	MSG_SIGNAL = 8, /* host: msg_signal */
+	MSG_RESIZE = 9, /* host: msg_resize */
+	MSG_SHUTDOWN =
+		10, /* host: msg_shutdown: end all processes, sync, unmount, answer, power off */
 	MSG_SHUTDOWN_DONE = 11, /* guest: empty: disks are clean, QEMU can be ended now */
-	MSG_STATS = 12,	      /* host: empty */
-	MSG_STATS_REPLY = 13, /* guest: msg_stats */
-	MSG_LIMITS = 14,      /* host: msg_limits: change the container's limits while it runs */
-	MSG_PING = 15,	      /* host: empty */
-	MSG_PONG = 16,	      /* guest: empty */
-	MSG_OOM = 17,	      /* guest: empty: the container's memory limit killed something */
+	MSG_STATS = 12,         /* host: empty */
+	MSG_STATS_REPLY = 13,   /* guest: msg_stats */
+	MSG_LIMITS = 14,        /* host: msg_limits: change the container's limits while it runs */
+	MSG_PING = 15,          /* host: empty */
+	MSG_PONG = 16,          /* guest: empty */
+	MSG_OOM = 17,           /* guest: empty: the container's memory limit killed something */
 };
 
 /* Streams of process p (1 …): stdin flows to the guest, the others from it. With a terminal, stdout
- * carries its output and stderr is not used. The guest opens them when it decodes the process, the host
- * before it sends it. */
+ * carries its output and stderr is not used. The guest opens them when it decodes the process, the
+ * host before it sends it. */
 enum msg_stream {
 	MSG_STREAM_STDIN = 1,
 	MSG_STREAM_STDOUT = 2,
@@ -59,13 +63,13 @@ enum msg_stream {
 #define MSG_PROCESS_MAIN 1 /* the container's first process */
 
 struct msg_hello {
-	uint32_t version; /* MSG_VERSION */
+	uint32_t version;   /* MSG_VERSION */
 	const char *kernel; /* uname -r */
 };
 
 struct msg_rlimit {
 	uint32_t resource; /* RLIMIT_* of Linux */
-	uint64_t soft;	   /* UINT64_MAX is unlimited */
+	uint64_t soft;     /* UINT64_MAX is unlimited */
 	uint64_t hard;
 };
 
@@ -75,27 +79,30 @@ enum msg_process_flags {
 	MSG_PROCESS_INIT = 1 << 2,  /* main process: run below a reaper of its own (--init) */
 	MSG_PROCESS_NO_NEW_PRIVILEGES = 1 << 3,
 	MSG_PROCESS_PRIVILEGED = 1 << 4, /* all capabilities, nothing masked */
+	MSG_PROCESS_FLAGS_ALL = (1 << 5) - 1,
 };
 
 struct msg_process {
-	uint32_t id;	/* 1 …, chosen by the host, not in use */
+	uint32_t id;    /* 1 …, chosen by the host, not in use */
 	uint32_t flags; /* enum msg_process_flags */
-	char **args;	/* at least one; args[0] is looked up in PATH of env inside the container */
+	char **args;    /* at least one; args[0] is looked up in PATH of env inside the container */
 	char **env;
-	const char *cwd;  /* absolute; created if missing, as others do; "" is "/" */
-	const char *user; /* "", "name", "uid", "name:group", "uid:gid": looked up in the container */
-	char **groups;	  /* supplementary ones, by name or number, besides those of the user */
-	uint64_t capabilities; /* bounding, permitted, effective (if root) sets: bit n is CAP n */
+	const char *cwd; /* absolute; created if missing, as others do; "" is "/" */
+	const char
+		*user; /* "", "name", "uid", "name:group", "uid:gid": looked up in the container */
+	char **groups; /* supplementary ones, by name or number, besides those of the user */
+	uint64_t capabilities;  /* bounding, permitted, effective (if root) sets: bit n is CAP n */
 	uint16_t rows, columns; /* of the terminal; 0 unknown */
 	size_t rlimit_count;
 	struct msg_rlimit rlimits[MSG_RLIMITS_MAX];
 };
 
 enum msg_mount_type {
-	MSG_MOUNT_TMPFS = 0,  /* options: mount data such as size=64m,mode=1777 */
-	MSG_MOUNT_BLOCK = 1,  /* source: a disk's serial; options: file system type and mount data: "ext4,noatime" */
-	MSG_MOUNT_SHARE = 2,  /* source: a 9p mount tag; options: mount data */
-	MSG_MOUNT_BIND = 3,   /* source: an absolute path inside the container */
+	MSG_MOUNT_TMPFS = 0, /* options: mount data such as size=64m,mode=1777 */
+	MSG_MOUNT_BLOCK = 1, /* source: a disk's serial; options: file system type and mount data:
+				"ext4,noatime" */
+	MSG_MOUNT_SHARE = 2, /* source: a 9p mount tag; options: mount data */
+	MSG_MOUNT_BIND = 3,  /* source: an absolute path inside the container */
 	MSG_MOUNT_TYPE_COUNT
 };
 
@@ -114,20 +121,22 @@ struct msg_file { /* written by the agent inside the container before it starts 
 };
 
 struct msg_limits {
-	uint64_t memory_bytes;	/* 0: none */
-	uint32_t cpus;		/* the container may use CPUs 0 … cpus-1; 0: all */
+	uint64_t memory_bytes;      /* 0: none */
+	uint32_t cpus;              /* the container may use CPUs 0 … cpus-1; 0: all */
 	uint32_t cpu_quota_percent; /* of one CPU, in all; 0: none */
-	uint64_t pids;		/* 0: none */
+	uint64_t pids;              /* 0: none */
 };
 
 struct msg_session {
-	uint32_t version; /* MSG_VERSION */
-	uint64_t wall_clock_ns; /* set as the guest's time */
-	uint8_t entropy[MSG_ENTROPY_SIZE]; /* credited; the kernel's generator is reseeded with it */
+	uint32_t version;                  /* MSG_VERSION */
+	uint64_t wall_clock_ns;            /* set as the guest's time */
+	uint8_t entropy[MSG_ENTROPY_SIZE]; /* credited; the kernel's generator is reseeded with it
+					    */
 	const char *hostname;
-	const char *domainname; /* "" none */
-	const char *root_serial;    /* disk slot with the image (EROFS) */
-	const char *scratch_serial; /* disk slot with the writable ext4; "": a tmpfs holds the writes */
+	const char *domainname;  /* "" none */
+	const char *root_serial; /* disk slot with the image (EROFS) */
+	const char *
+		scratch_serial; /* disk slot with the writable ext4; "": a tmpfs holds the writes */
 	bool root_read_only;
 	uint64_t shm_bytes; /* of /dev/shm */
 	struct msg_limits limits;

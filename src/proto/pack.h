@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 void pack_u8(struct sbuf *out, uint8_t value);
+void pack_u16(struct sbuf *out, uint16_t value);
 void pack_u32(struct sbuf *out, uint32_t value);
 void pack_u64(struct sbuf *out, uint64_t value);
 void pack_string(struct sbuf *out, const char *text); /* NULL is packed as "" */
@@ -29,10 +30,12 @@ struct unpack {
 };
 
 uint8_t unpack_u8(struct unpack *in);
+uint16_t unpack_u16(struct unpack *in);
 uint32_t unpack_u32(struct unpack *in);
 uint64_t unpack_u64(struct unpack *in);
 const char *unpack_string(struct unpack *in); /* borrowed from data */
-/* A heap array (free() it) of borrowed strings, NULL-terminated; at most max of them. NULL on failure. */
+/* A heap array (free() it) of borrowed strings, NULL-terminated; at most max of them. NULL on
+ * failure. */
 char **unpack_strv(struct unpack *in, size_t max);
 void unpack_bytes(struct unpack *in, void *out, size_t size);
 /* 0 if everything was read without failure and nothing is left, else -EPROTO. */

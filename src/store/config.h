@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a container is made of, as users configured it: filled by `create` and `run`, kept as JSON in the
- * container's row, shown by `inspect`, carried out by the shim. All members are owned.
+ * What a container is made of, as users configured it: filled by `create` and `run`, kept as JSON
+ * in the container's row, shown by `inspect`, carried out by the shim. All members are owned.
  */
 #ifndef STORE_CONFIG_H
 #define STORE_CONFIG_H
@@ -15,18 +15,18 @@
 #include "base/vec.h"
 
 struct rlimit_config {
-	char *name; /* "RLIMIT_NOFILE" */
+	char *name;          /* "RLIMIT_NOFILE" */
 	uint64_t soft, hard; /* UINT64_MAX is unlimited */
 };
 
 struct process_config {
 	char *executable;
-	char **arguments; /* without the executable */
+	char **arguments;   /* without the executable */
 	char **environment; /* K=V */
 	char *working_directory;
 	bool terminal;
 	bool stdin_open; /* -i */
-	char *user;	 /* as given: name|uid[:group|gid]; NULL: root */
+	char *user;      /* as given: name|uid[:group|gid]; NULL: root */
 	char **supplemental_groups;
 	VEC(struct rlimit_config) rlimits;
 };
@@ -49,7 +49,7 @@ struct network_config {
 	char *network;
 	char *hostname;
 	char *mac_address; /* NULL: chosen */
-	uint32_t mtu;	   /* 0: the network's */
+	uint32_t mtu;      /* 0: the network's */
 };
 
 struct container_config {
@@ -61,10 +61,10 @@ struct container_config {
 		uint64_t size;
 	} image;
 	char *manifest_digest; /* of the platform's manifest */
-	char *root_key;	       /* which merged disk (see image/content.h) */
+	char *root_key;        /* which merged disk (see image/content.h) */
 	VEC(struct mount_config) mounts;
 	VEC(struct port_config) ports;
-	json_t *labels;	 /* object of strings; never NULL after init */
+	json_t *labels; /* object of strings; never NULL after init */
 	char **sysctls; /* K=V */
 	VEC(struct network_config) networks;
 	struct process_config process; /* the init process */
@@ -83,18 +83,20 @@ struct container_config {
 	char *stop_signal;  /* NULL: TERM */
 	char **masked_paths, **read_only_paths;
 	bool default_masked_paths, default_read_only_paths; /* true: the defaults of hull apply */
-	char *hostname;	 /* NULL: the id, cut to 63 */
-	char *kernel;	 /* --kernel; NULL: the configured one */
-	char *restart;	 /* "no", "on-failure[:N]", … ; NULL: no */
+	char *hostname;                                     /* NULL: the id, cut to 63 */
+	char *kernel;                                       /* --kernel; NULL: the configured one */
+	char *restart;      /* "no", "on-failure[:N]", … ; NULL: no */
 	int64_t created_at; /* Unix seconds */
 };
 
+/* Empty, with hull's default masked and read-only paths. */
 void container_config_init(struct container_config *config);
 void container_config_release(struct container_config *config);
 void process_config_release(struct process_config *process);
 
 /* The JSON of the command line's contract (configuration of a container), a new reference; members
- * that only hull needs are kept under "hull". from_json accepts what to_json writes; -EBADMSG else. */
+ * that only hull needs are kept under "hull". NULL when a text is not UTF-8. from_json accepts what
+ * to_json writes (absent members stay as init leaves them, the id is required); -EBADMSG else. */
 json_t *container_config_to_json(const struct container_config *config);
 int container_config_from_json(const json_t *json, struct container_config *ret_config,
 			       struct err *err);

@@ -25,7 +25,7 @@ struct container {
 	int64_t finished_at; /* 0 never */
 	bool has_exit_code;
 	int32_t exit_code; /* of the last run */
-	char *error;	   /* why the last run failed or ended unexpectedly; NULL */
+	char *error;       /* why the last run failed or ended unexpectedly; NULL */
 };
 
 void container_free(struct container *container);
@@ -33,8 +33,8 @@ DEFINE_CLEANUP(struct container *, container_free)
 
 /* Adds the row (state created). -EEXIST "container with id X already exists". */
 int containers_insert(struct store *store, const struct container *container, struct err *err);
-/* By id, or by an unambiguous prefix of an id or uuid. -ENOENT "container not found: X", -EINVAL when
- * the prefix is ambiguous (the message lists some). */
+/* By id, or by an unambiguous prefix of an id or uuid. -ENOENT "container not found: X", -EINVAL
+ * when the prefix is ambiguous (the message lists some). */
 int containers_get(struct store *store, const char *id, struct container **ret_container,
 		   struct err *err);
 int containers_get_uuid(struct store *store, const char *uuid, struct container **ret_container,
@@ -46,7 +46,10 @@ struct container_list {
 void container_list_release(struct container_list *list);
 /* All, newest first. */
 int containers_list(struct store *store, struct container_list *ret_list, struct err *err);
-/* Writes state, times, exit code and error of the row. -ENOENT when it is gone. */
+/* Writes state, times, exit code and error of the row. -ENOENT when it is gone. That a container
+ * runs, is paused or stops may be forgotten by a power cut, which makes it untrue anyway; so may
+ * everything about one that removes itself. Who removes files after leaving `suspended` uses
+ * store_begin. */
 int containers_update(struct store *store, const struct container *container, struct err *err);
 /* Writes the configuration (and id: -EEXIST when it is taken). */
 int containers_update_config(struct store *store, const struct container *container,

@@ -7,9 +7,9 @@
 
 struct image_row {
 	char *reference; /* normalised: registry/repository:tag, or …@digest */
-	char *digest;	 /* of the index or manifest it names */
+	char *digest;    /* of the index or manifest it names */
 	char *media_type;
-	uint64_t size; /* of that document */
+	uint64_t size;      /* of that document */
 	int64_t created_at; /* when the row was last set; Unix seconds */
 };
 
@@ -26,7 +26,8 @@ int images_set(struct store *store, const struct image_row *row, struct err *err
 /* By normalised reference. -ENOENT "image not found: X". */
 int images_get(struct store *store, const char *reference, struct image_row *ret_row,
 	       struct err *err);
-int images_list(struct store *store, struct image_rows *ret_rows, struct err *err); /* by reference */
+int images_list(struct store *store, struct image_rows *ret_rows,
+		struct err *err); /* by reference */
 int images_delete(struct store *store, const char *reference, struct err *err);
 
 #endif

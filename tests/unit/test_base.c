@@ -165,7 +165,7 @@ static void test_lock_dies_with_its_descriptor(void **state)
 
 	assert_true(fd >= 0);
 	assert_true(lock_is_held(path));
-	assert_int_equal(lock_take(path, LOCK_EXCLUSIVE, false, NULL), -EWOULDBLOCK);
+	assert_int_equal(lock_take(path, LOCK_EXCLUSIVE, false, NULL), -EAGAIN);
 	close(fd);
 	assert_false(lock_is_held(path));
 }

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration file: INI, each key a default that a flag overrides. */
+#include "engine/internal.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define CONFIG_MAX (1024 * 1024)
+#define CPUS_DEFAULT 4
+#define MEMORY_DEFAULT (1ull << 30)
+
+static uint32_t host_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	return (uint32_t)CPU_COUNT(&set);
+}
+
+void config_init(struct engine_config *config)
+{
+	uint32_t cpus = host_cpus();
+
+	*config = (struct engine_config){
+		.cpus = cpus < CPUS_DEFAULT ? cpus : CPUS_DEFAULT,
+		.memory_bytes = MEMORY_DEFAULT,
+		.registry_default = xstrdup("docker.io"),
+		.accel = xstrdup("auto"),
+		.template = true,
+	};
+}
+
+void config_release(struct engine_config *config)
+{
+	free(config->registry_default);
+	strv_free(config->registry_mirrors);
+	strv_free(config->registry_insecure);
+	free(config->kernel_path);
+	free(config->accel);
+}
+
+static int set_text(char **slot, const char *value)
+{
+	free(*slot);
+	*slot = xstrdup(value);
+	return 0;
+}
+
+static int set_list(char ***slot, const char *value)
+{
+	AUTO_STRV char **fields = str_split(value, ' ', 0);
+
+	STRV_EACH (fields, it)
+		if (**it)
+			strv_push(slot, *it);
+	return 0;
+}
+
+static int set_cpus(struct engine_config *config, const char *value)
+{
+	uint32_t cpus = 0;
+
+	if (str_parse_u32(value, &cpus) < 0 || cpus == 0)
+		return -EINVAL;
+	config->cpus = cpus;
+	return 0;
+}
+
+static int set_memory(struct engine_config *config, const char *value)
+{
+	return str_parse_size(value, &config->memory_bytes);
+}
+
+static int set_registry(struct engine_config *config, const char *value)
+{
+	return set_text(&config->registry_default, value);
+}
+
+static int set_mirrors(struct engine_config *config, const char *value)
+{
+	return set_list(&config->registry_mirrors, value);
+}
+
+static int set_insecure(struct engine_config *config, const char *value)
+{
+	return set_list(&config->registry_insecure, value);
+}
+
+static int set_kernel(struct engine_config *config, const char *value)
+{
+	return set_text(&config->kernel_path, value);
+}
+
+static int set_accel(struct engine_config *config, const char *value)
+{
+	return set_text(&config->accel, value);
+}
+
+static int set_template(struct engine_config *config, const char *value)
+{
+	if (str_eq(value, "on") || str_eq(value, "true") || str_eq(value, "yes"))
+		config->template = true;
+	else if (str_eq(value, "off") || str_eq(value, "false") || str_eq(value, "no"))
+		config->template = false;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* NULL set: a key of the contract that is carried out by a part that is not there yet. */
+static const struct {
+	const char *section, *key;
+	int (*set)(struct engine_config *config, const char *value);
+} keys[] = {
+	{ "container", "cpus", set_cpus },
+	{ "container", "memory", set_memory },
+	{ "build", "cpus", NULL },
+	{ "build", "memory", NULL },
+	{ "dns", "domain", NULL },
+	{ "dns", "nameservers", NULL },
+	{ "network", "subnet", NULL },
+	{ "network", "subnet-v6", NULL },
+	{ "registry", "default", set_registry },
+	{ "registry", "mirrors", set_mirrors },
+	{ "registry", "insecure", set_insecure },
+	{ "kernel", "path", set_kernel },
+	{ "vm", "accel", set_accel },
+	{ "vm", "template", set_template },
+};
+
+struct reading {
+	struct engine_config *config;
+	const char *path;
+	struct err *err;
+	int result;
+};
+
+/* inih's handler: 1 to go on, 0 for an error (it goes on then too; the first one is kept). */
+static int on_key(void *ctx, const char *section, const char *key, const char *value)
+{
+	struct reading *reading = ctx;
+
+	if (reading->result < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (!str_eq(keys[i].section, section) || !str_eq(keys[i].key, key))
+			continue;
+		if (!keys[i].set || keys[i].set(reading->config, value) == 0)
+			return 1;
+		reading->result =
+			err_set(reading->err, -EINVAL, "%s: invalid value '%s' of '%s' in [%s]",
+				reading->path, value, key, section);
+		return 0;
+	}
+	reading->result = err_set(reading->err, -EINVAL, "%s: unknown key '%s' in [%s]",
+				  reading->path, key, section);
+	return 0;
+}
+
+int config_read(struct engine_config *config, const char *path, bool required, struct err *err)
+{
+	struct reading reading = { .config = config, .path = path, .err = err };
+	AUTO_FREE char *text = NULL;
+	struct err read_err = { 0 };
+	int line;
+	int r = file_read(path, CONFIG_MAX, &text, NULL, &read_err);
+
+	if (r == -ENOENT && !required)
+		return 0;
+	if (r < 0)
+		return err_set(err, r, "%s", read_err.message);
+	line = ini_parse_string(text, on_key, &reading);
+	if (reading.result < 0)
+		return reading.result;
+	if (line)
+		return err_set(err, -EINVAL, "%s: cannot understand line %d", path, line);
+	return 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done to containers that exist: stop, kill, wait, pause, remove, rename. */
+#include "engine/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "shim/client.h"
+#include "shim/launch.h"
+
+static int not_running(const struct container *container, struct err *err)
+{
+	return err_set(err, -EINVAL, "container %s is not running", container->config.id);
+}
+
+/* A request of two numbers to the container's shim. -EINVAL "… is not running" without one. */
+static int request(struct engine *engine, const struct container *container, uint16_t type,
+		   uint32_t first, uint32_t second, struct client_reply *ret_reply, struct err *err)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	int fd = client_connect(engine->run, container->uuid, NULL);
+
+	if (fd < 0)
+		return not_running(container, err);
+	ctl_numbers_encode(first, second, &payload);
+	return client_request(fd, type, &payload, ret_reply, err);
+}
+
+static int parse_signal(const char *text, int fallback, uint32_t *ret_signal, struct err *err)
+{
+	int signal = text ? proc_signal_parse(text) : fallback;
+
+	if (signal < 0)
+		return err_set(err, -EINVAL, "unknown signal '%s'", text);
+	*ret_signal = (uint32_t)signal;
+	return 0;
+}
+
+int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
+		struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	struct err request_err = { 0 };
+	uint32_t number = 0;
+	int r = parse_signal(signal, 0, &number, err);
+
+	if (r == 0)
+		r = engine_get(engine, id, &container, err);
+	if (r < 0 || !container_is_active(container))
+		return r;
+	r = request(engine, container, CTL_STOP, number,
+		    timeout_s > 86400 ? 86400000 : timeout_s * 1000, NULL, &request_err);
+	/* It may have ended by itself meanwhile, with its shim. */
+	if (r == -EINVAL || r == -EPIPE)
+		return 0;
+	return r < 0 ? err_set(err, r, "%s", request_err.message) : 0;
+}
+
+int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	uint32_t number = 0;
+	int r = parse_signal(signal, SIGKILL, &number, err);
+
+	if (r == 0)
+		r = engine_get(engine, id, &container, err);
+	if (r < 0)
+		return r;
+	return request(engine, container, CTL_KILL, number, 0, NULL, err);
+}
+
+int engine_pause(struct engine *engine, const char *id, bool pause, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (pause && container->state == CONTAINER_PAUSED)
+		return err_set(err, -EINVAL, "container %s is already paused",
+			       container->config.id);
+	if (!pause && container->state != CONTAINER_PAUSED)
+		return err_set(err, -EINVAL, "container %s is not paused", container->config.id);
+	return request(engine, container, CTL_PAUSE, pause, 0, NULL, err);
+}
+
+int engine_stats(struct engine *engine, const char *id, struct container_stats *ret_stats,
+		 struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	struct client_reply reply = { 0 };
+	int r = engine_get(engine, id, &container, err);
+
+	if (r == 0)
+		r = request(engine, container, CTL_STATS, 0, 0, &reply, err);
+	if (r < 0)
+		return r;
+	*ret_stats = (struct container_stats){
+		.memory_usage_bytes = reply.stats.memory_usage_bytes,
+		.memory_limit_bytes = reply.stats.memory_limit_bytes
+					      ? reply.stats.memory_limit_bytes
+					      : container->config.memory_bytes,
+		.cpu_usage_usec = reply.stats.cpu_usage_usec,
+		.network_rx_bytes = reply.stats.network_rx_bytes,
+		.network_tx_bytes = reply.stats.network_tx_bytes,
+		.block_read_bytes = reply.stats.block_read_bytes,
+		.block_write_bytes = reply.stats.block_write_bytes,
+		.processes = reply.stats.processes,
+	};
+	return 0;
+}
+
+int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	struct client_reply reply = { 0 };
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (container_is_active(container)) {
+		r = request(engine, container, CTL_WAIT, 0, 0, &reply, err);
+		if (r == 0) {
+			*ret_status = (int)reply.exited.status;
+			return 0;
+		}
+		/* Its shim is gone, just now or for long: the row says how it ended. */
+		container_free(TAKE_PTR(container));
+		r = engine_get(engine, id, &container, err);
+		if (r < 0)
+			return r;
+	}
+	*ret_status = container->has_exit_code ? container->exit_code : 0;
+	return 0;
+}
+
+/* Ends the container at once and waits for it. */
+static int kill_and_wait(struct engine *engine, const struct container *container, struct err *err)
+{
+	struct err ignored = { 0 };
+	int r = request(engine, container, CTL_STOP, SIGKILL, 0, NULL, &ignored);
+
+	/* Not running any more is what was wanted. */
+	return r == 0 || r == -EINVAL || r == -EPIPE ? 0 : err_set(err, r, "%s", ignored.message);
+}
+
+int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	AUTO_CLOSE int lock_fd = -1;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (container_is_active(container)) {
+		if (!force)
+			return err_set(err, -EBUSY,
+				       "container %s is running; stop it first, or use --force",
+				       container->config.id);
+		r = kill_and_wait(engine, container, err);
+		if (r < 0)
+			return r;
+	}
+	r = container_lock(engine, container, &lock_fd, err);
+	if (r < 0)
+		/* Its shim is removing it (--rm), or another command has it. */
+		return container->config.auto_remove && force
+			       ? (*ret_id = xstrdup(container->config.id), 0)
+			       : r;
+	r = container_remove(engine, container, err);
+	if (r == 0)
+		*ret_id = xstrdup(container->config.id);
+	return r;
+}
+
+int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r == 0)
+		r = container_check_id(new_id, err);
+	if (r < 0)
+		return r;
+	free(container->config.id);
+	container->config.id = xstrdup(new_id);
+	return containers_update_config(engine->store, container, err);
+}
+
+int engine_prune_containers(struct engine *engine, struct prune_result *ret_result, struct err *err)
+{
+	CLEANUP(container_list_release) struct container_list list = { 0 };
+	int r = engine_list(engine, &list, err);
+
+	for (size_t i = 0; r == 0 && i < list.count; i++) {
+		const struct container *container = list.items[i];
+		AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
+		AUTO_CLOSE int lock_fd = -1;
+		uint64_t bytes;
+
+		if (container_is_active(container) || container->state == CONTAINER_SUSPENDED ||
+		    container_lock(engine, container, &lock_fd, NULL) < 0)
+			continue;
+		bytes = path_disk_usage(dir);
+		r = container_remove(engine, container, err);
+		if (r < 0)
+			break;
+		strv_push(&ret_result->removed, container->config.id);
+		ret_result->reclaimed_bytes += bytes;
+	}
+	return r;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The use cases of hull, as functions: what a command does once its words are understood. Nothing
+ * here prints; progress and warnings go through struct engine_ui, the cause of a failure through
+ * struct err. All functions but engine_close return 0 (or what they say) or a negative errno. Any
+ * number of processes may be inside any of them at once.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "image/content.h"
+#include "store/containers.h"
+#include "store/images.h"
+
+struct engine;
+
+struct engine_ui {
+	/* See image_worker_ops; total 0 when unknown, current == total when the id is done. */
+	void (*progress)(void *ctx, const char *id, const char *text, uint64_t current,
+			 uint64_t total);
+	/* A step that may take seconds has begun. */
+	void (*step)(void *ctx, const char *text);
+	void (*warning)(void *ctx, const char *text);
+	void *ctx;
+};
+
+/* Where things are and the configuration file's defaults; strings are borrowed for the engine's
+ * life. */
+struct engine_options {
+	const char *root;             /* HULL_ROOT or --root; NULL: the default */
+	const char *run;              /* HULL_RUN */
+	const char *config_path;      /* HULL_CONFIG */
+	const char *accel;            /* HULL_ACCEL */
+	const char *default_platform; /* HULL_DEFAULT_PLATFORM */
+	const char *home, *xdg_data_home, *xdg_runtime_dir, *xdg_config_home;
+	const char
+		*search_path; /* PATH: where the emulator is looked for; NULL: the usual places */
+	bool debug;
+};
+
+/* The effective settings: configuration file over built-in defaults. */
+struct engine_config {
+	uint32_t cpus;          /* [container] cpus: 4, at most the host's */
+	uint64_t memory_bytes;  /* [container] memory: 1 GiB */
+	char *registry_default; /* [registry] default: docker.io */
+	char **registry_mirrors, **registry_insecure;
+	char *kernel_path; /* [kernel] path; NULL */
+	char *accel;       /* [vm] accel: auto; HULL_ACCEL overrides */
+	bool template;     /* [vm] template: on */
+};
+
+/* Makes the directories if missing; opens the store. A broken line of the configuration file is an
+ * error that names it. */
+int engine_open(const struct engine_options *options, const struct engine_ui *ui,
+		struct engine **ret_engine, struct err *err);
+void engine_close(struct engine *engine);
+DEFINE_CLEANUP(struct engine *, engine_close)
+const struct engine_config *engine_get_config(const struct engine *engine);
+const char *engine_get_root(const struct engine *engine);
+const char *engine_get_run(const struct engine *engine);
+
+/* --- containers (engine/container.c, start.c, stop.c, list.c) --- */
+
+struct fetch_options {
+	const char *platform; /* os/arch[/variant]; NULL: the default */
+	const char *pull;     /* "missing" (NULL), "always", "never" */
+	const char *scheme;   /* "auto" (NULL), "http", "https" */
+	uint32_t concurrency; /* 0: 3 */
+};
+
+struct create_options {
+	const char *image;      /* as typed */
+	char *const *arguments; /* what follows the image; NULL or empty: the image's command */
+	const char *entrypoint; /* --entrypoint; NULL: the image's; "" none */
+	/* What flags set; the rest of it is filled from image and configuration. Of config, create
+	 * reads: id (NULL: generated), mounts, ports, labels, sysctls, networks, process
+	 * (environment as K=V: added over the image's; working_directory, user, rlimits, groups,
+	 * terminal, stdin_open), cpus (0 default), memory_bytes (0 default), pids_limit, read_only,
+	 * use_init, privileged, auto_remove, caps, shm_bytes, stop_signal, masked and read-only
+	 * paths, hostname, kernel, restart. */
+	const struct container_config *config;
+	struct fetch_options fetch;
+	const char *cidfile; /* written with the id; must not exist */
+};
+
+/* Makes a container of the image (fetched if need be). *ret_id is owned by the caller. */
+int engine_create(struct engine *engine, const struct create_options *options, char **ret_id,
+		  struct err *err);
+
+/* How a command's own stdio is joined to a process. */
+struct stdio_options {
+	bool input;              /* forward our stdin */
+	bool output;             /* show its output */
+	bool terminal;           /* it has a terminal: ours becomes raw, window sizes follow */
+	bool signals;            /* signals sent to us are forwarded to it */
+	const char *detach_keys; /* "ctrl-p,ctrl-q" (NULL); "" none */
+};
+
+/* Status that attached calls report when the user detached. */
+#define ENGINE_DETACHED (-1)
+
+/* Starts it; with stdio, stays until the main process ends (*ret_status: its status, 128+n by
+ * signal; ENGINE_DETACHED) and removes the container then if it is auto_remove (when detached, its
+ * shim does). A process that could not be executed: -ENOENT (127) or -EACCES (126), told by
+ * *ret_status. */
+int engine_start(struct engine *engine, const char *id, const struct stdio_options *stdio,
+		 int *ret_status, struct err *err);
+int engine_attach(struct engine *engine, const char *id, const struct stdio_options *stdio,
+		  int *ret_status, struct err *err);
+
+struct exec_options {
+	char *const *arguments;               /* at least one */
+	const struct process_config *process; /* environment (over the container's), user (NULL: the
+					       * container's), working_directory, terminal,
+					       * stdin_open, rlimits, groups */
+	bool detach;                          /* returns once it runs */
+	bool privileged;
+};
+int engine_exec(struct engine *engine, const char *id, const struct exec_options *options,
+		const struct stdio_options *stdio, int *ret_status, struct err *err);
+
+/* signal NULL: the container's stop signal. Stopping what is stopped is no error. */
+int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
+		struct err *err);
+/* -EINVAL with "container X is not running". signal NULL: KILL. */
+int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err);
+/* A running one only with force. *ret_id: the full id; owned by the caller. */
+int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id,
+		  struct err *err);
+/* Waits until it is not running; *ret_status its exit status. */
+int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);
+int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err);
+
+/* Containers with the truth about their state (rows whose shim died are repaired first). */
+int engine_get(struct engine *engine, const char *id, struct container **ret_container,
+	       struct err *err);
+int engine_list(struct engine *engine, struct container_list *ret_list, struct err *err);
+
+struct log_record {
+	int stream; /* 1 stdout, 2 stderr */
+	int64_t time_ns;
+	const char *data; /* bytes of one write of the process; not NUL-terminated */
+	size_t size;
+};
+struct log_options {
+	bool boot;        /* the machine's console instead */
+	bool follow;      /* until it stops */
+	int64_t lines;    /* last N lines; -1 all */
+	int64_t since_ns; /* 0: all */
+};
+typedef int (*log_record_fn)(void *ctx, const struct log_record *record);
+int engine_logs(struct engine *engine, const char *id, const struct log_options *options,
+		log_record_fn fn, void *ctx, struct err *err);
+
+struct container_stats {
+	uint64_t memory_usage_bytes, memory_limit_bytes, cpu_usage_usec;
+	uint64_t network_rx_bytes, network_tx_bytes, block_read_bytes, block_write_bytes;
+	uint64_t processes;
+};
+int engine_stats(struct engine *engine, const char *id, struct container_stats *ret_stats,
+		 struct err *err);
+int engine_pause(struct engine *engine, const char *id, bool pause, struct err *err);
+
+/* What a prune removed: an array of strings; bytes that the host got back. */
+struct prune_result {
+	char **removed;
+	uint64_t reclaimed_bytes;
+};
+void prune_result_release(struct prune_result *result);
+int engine_prune_containers(struct engine *engine, struct prune_result *ret_result,
+			    struct err *err); /* all that are stopped or created */
+
+/* --- images (engine/images.c) --- */
+
+/* ret_reference: the normalised one; owned by the caller. */
+int engine_image_pull(struct engine *engine, const char *reference,
+		      const struct fetch_options *fetch, bool all_platforms, char **ret_reference,
+		      struct err *err);
+/* path NULL or "-": stdin. *ret_references is an owned string vector. */
+int engine_image_load(struct engine *engine, const char *path, char ***ret_references,
+		      struct err *err);
+/* path NULL: stdout. */
+int engine_image_save(struct engine *engine, char *const *references, const char *platform,
+		      const char *path, struct err *err);
+int engine_image_import(struct engine *engine, const char *path, const char *reference,
+			char *const *changes, const char *platform, char **ret_reference,
+			struct err *err);
+int engine_image_import_builtin(struct engine *engine, const char *reference, char **ret_reference,
+				struct err *err);
+int engine_image_tag(struct engine *engine, const char *source, const char *target,
+		     char **ret_reference, struct err *err);
+/* -EBUSY when containers use it and force is false. */
+int engine_image_delete(struct engine *engine, const char *reference, bool force,
+			char **ret_reference, struct err *err);
+int engine_image_prune(struct engine *engine, bool all, struct prune_result *ret_result,
+		       struct err *err);
+/* The row (released by the caller) and, opened, all its platforms that are here. */
+struct image_detail {
+	struct image_row row;
+	struct image **images;
+	size_t image_count;
+};
+void image_detail_release(struct image_detail *detail);
+int engine_image_get(struct engine *engine, const char *reference, struct image_detail *ret_detail,
+		     struct err *err);
+int engine_image_list(struct engine *engine, struct image_rows *ret_rows, struct err *err);
+
+/* --- system (engine/system.c) --- */
+
+/* One line of `system doctor`. */
+struct doctor_item {
+	char *name, *finding, *advice; /* advice NULL: all is well */
+	bool broken;                   /* hull cannot work without it */
+};
+struct doctor_report {
+	struct doctor_item *items;
+	size_t count, capacity;
+};
+void doctor_report_release(struct doctor_report *report);
+int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struct err *err);
+/* Makes ready what a first start would make: the template of the default shape. */
+int engine_system_start(struct engine *engine, struct err *err);
+/* Stops every container of this root. */
+int engine_system_stop(struct engine *engine, struct err *err);
+struct kernel_info {
+	char *name; /* "lean", "generic", or as set */
+	char *path; /* its directory */
+	char *release;
+	bool active;
+};
+struct kernel_list {
+	struct kernel_info *items;
+	size_t count, capacity;
+};
+void kernel_list_release(struct kernel_list *list);
+int engine_kernel_list(struct engine *engine, struct kernel_list *ret_list, struct err *err);
+/* image: an ELF or bzImage, or NULL with recommended: the one that came with hull. */
+int engine_kernel_set(struct engine *engine, const char *image, const char *modules_tree,
+		      struct err *err);
+struct usage {
+	uint64_t total, active, size_bytes, reclaimable_bytes;
+};
+struct system_usage {
+	struct usage images, containers, volumes, templates;
+};
+int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, struct err *err);
+/* Everything unused: stopped containers, unreferenced content, stale templates, leftovers. */
+int engine_system_prune(struct engine *engine, bool all_images, struct prune_result *ret_result,
+			struct err *err);
+
+#endif

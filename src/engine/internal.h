@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the engine share. */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+#include "image/platform.h"
+#include "vm/template.h"
+
+struct engine {
+	char *root, *run;    /* owned */
+	char *programs;      /* owned: directory of hull-shim, hull-image, hull-init and kernel/ */
+	char *docker_config; /* owned: ~/.docker or NULL */
+	char *search_path;   /* owned, or NULL */
+	char *accel_wanted;  /* owned */
+	struct platform platform;    /* default for images */
+	struct engine_config config; /* owned */
+	struct store *store;         /* owned */
+	struct engine_ui ui;
+	bool debug;
+};
+
+void engine_step(struct engine *engine, const char *text);
+void engine_warn(struct engine *engine, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* config.c: reads an INI file (missing is fine unless required). */
+void config_init(struct engine_config *config);
+void config_release(struct engine_config *config);
+int config_read(struct engine_config *config, const char *path, bool required, struct err *err);
+
+/* images.c: the row of what the user typed, fetched if fetch says so, with its platform's manifest
+ * and disk made. *ret_image is the caller's. */
+int images_require(struct engine *engine, const char *name, const struct fetch_options *fetch,
+		   struct image_row *ret_row, struct image **ret_image, struct err *err);
+/* Runs a verb of hull-image with engine->ui. request is consumed. */
+int images_worker(struct engine *engine, const char *verb, json_t *request, json_t **ret_result,
+		  struct err *err);
+
+/* machine.c: which machine a container of these needs. */
+struct machine {
+	struct machine_shape shape; /* borrows from the members below */
+	char *qemu, *kernel, *modules, *init;
+};
+void machine_release(struct machine *machine);
+/* kernel NULL: the configured one. */
+int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, const char *kernel,
+		   struct machine *ret_machine, struct err *err);
+/* Its template, made if need be (with steps told). -ENOENT when templates are off. */
+int machine_template(struct engine *engine, const struct machine *machine,
+		     struct template *ret_template, struct err *err);
+char *machine_templates_dir(const struct engine *engine);
+
+/* container.c: sets K=V in an environment, replacing an earlier K. */
+void environment_set(char ***environment, const char *assignment);
+
+int container_check_id(const char *id, struct err *err);
+
+/* list.c: the row with the truth; rows of dead shims are repaired. */
+int container_truth(struct engine *engine, struct container *container, struct err *err);
+/* Removes files and row of a container whose lock the caller holds. */
+int container_remove(struct engine *engine, const struct container *container, struct err *err);
+/* Takes the container's lock; -EBUSY "container X is already running" when it is in use. */
+int container_lock(struct engine *engine, const struct container *container, int *ret_fd,
+		   struct err *err);
+bool container_is_active(const struct container *container);
+
+#endif

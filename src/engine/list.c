@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The truth about containers. A row that says a shim should be there is believed only while the
+ * container's lock is held; otherwise the shim died (and the machine with it), and whoever notices
+ * repairs the row, or removes what was to be removed.
+ */
+#include "engine/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "shim/launch.h"
+
+#define EXIT_CODE_LOST 137 /* the supervisor was killed, and the machine with it */
+
+bool container_is_active(const struct container *container)
+{
+	return container->state == CONTAINER_RUNNING || container->state == CONTAINER_PAUSED ||
+	       container->state == CONTAINER_STOPPING;
+}
+
+int container_lock(struct engine *engine, const struct container *container, int *ret_fd,
+		   struct err *err)
+{
+	AUTO_FREE char *dir = launch_run_dir(engine->run, container->uuid);
+	AUTO_FREE char *path = launch_lock_path(engine->run, container->uuid);
+	int fd = path_make_dirs(dir, 0700, err);
+
+	if (fd < 0)
+		return fd;
+	fd = lock_take(path, LOCK_EXCLUSIVE, false, err);
+	if (fd == -EAGAIN)
+		return err_set(err, -EBUSY, "container %s is already running",
+			       container->config.id);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+int container_remove(struct engine *engine, const struct container *container, struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
+	AUTO_FREE char *run_dir = launch_run_dir(engine->run, container->uuid);
+	int r = containers_delete(engine->store, container->uuid, err);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = path_remove_tree(dir, err);
+	return r < 0 ? r : path_remove_tree(run_dir, err);
+}
+
+/* Holding the lock: nobody else starts, stops or removes it meanwhile. */
+static int repair(struct engine *engine, struct container *container, struct err *err)
+{
+	CLEANUP(container_freep) struct container *fresh = NULL;
+	int r = containers_get_uuid(engine->store, container->uuid, &fresh, err);
+
+	if (r < 0)
+		return r;
+	if (container_is_active(fresh)) {
+		if (fresh->config.auto_remove) {
+			r = container_remove(engine, fresh, err);
+			return r < 0 ? r
+				     : err_set(err, -ENOENT, "container not found: %s",
+					       container->config.id);
+		}
+		fresh->state = CONTAINER_STOPPED;
+		fresh->has_exit_code = true;
+		fresh->exit_code = EXIT_CODE_LOST;
+		fresh->finished_at = time(NULL);
+		free(fresh->error);
+		fresh->error = xstrdup("its supervisor was killed");
+		r = containers_update(engine->store, fresh, err);
+		if (r < 0)
+			return r;
+	}
+	struct container swapped = *container;
+
+	*container = *fresh;
+	*fresh = swapped;
+	return 0;
+}
+
+int container_truth(struct engine *engine, struct container *container, struct err *err)
+{
+	AUTO_FREE char *path = launch_lock_path(engine->run, container->uuid);
+	AUTO_CLOSE int fd = -1;
+
+	if (!container_is_active(container) || lock_is_held(path))
+		return 0;
+	if (container_lock(engine, container, &fd, NULL) < 0)
+		return 0; /* somebody else just took it: starting it, or repairing it */
+	return repair(engine, container, err);
+}
+
+int engine_get(struct engine *engine, const char *id, struct container **ret_container,
+	       struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = containers_get(engine->store, id, &container, err);
+
+	if (r == 0)
+		r = container_truth(engine, container, err);
+	if (r < 0)
+		return r;
+	*ret_container = TAKE_PTR(container);
+	return 0;
+}
+
+int engine_list(struct engine *engine, struct container_list *ret_list, struct err *err)
+{
+	CLEANUP(container_list_release) struct container_list list = { 0 };
+	int r = containers_list(engine->store, &list, err);
+
+	for (size_t i = 0; r == 0 && i < list.count;) {
+		struct err gone = { 0 };
+		int t = container_truth(engine, list.items[i], &gone);
+
+		if (t == -ENOENT) {
+			container_free(list.items[i]);
+			VEC_REMOVE(&list, i);
+			continue;
+		}
+		if (t < 0)
+			return err_set(err, t, "%s", gone.message);
+		i++;
+	}
+	if (r < 0)
+		return r;
+	*ret_list = list;
+	list = (struct container_list){ 0 };
+	return 0;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bringing a container to life, and joining commands to what runs in it. */
+#include "engine/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "disk/scratch.h"
+#include "shim/client.h"
+#include "shim/launch.h"
+#include "shim/session.h"
+
+static int make_scratch(struct engine *engine, const struct container *container, struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
+	AUTO_FREE char *path = path_join(dir, "scratch.img");
+	AUTO_FREE char *templates = path_join(engine->root, "scratch");
+	int r = path_make_dirs(dir, 0700, err);
+
+	if (r < 0 || path_exists(path))
+		return r;
+	return scratch_create(templates, path, SCRATCH_SIZE_DEFAULT, 1, err);
+}
+
+static int fill_launch(struct engine *engine, const struct container *container,
+		       const struct machine *machine, const struct stdio_options *stdio,
+		       struct launch *launch, struct err *err)
+{
+	struct template template = { 0 };
+	int r;
+
+	*launch = (struct launch){
+		.uuid = xstrdup(container->uuid),
+		.root = xstrdup(engine->root),
+		.run = xstrdup(engine->run),
+		.accel = xstrdup(accel_names[machine->shape.accel]),
+		.vcpus = machine->shape.vcpus,
+		.memory_bytes = machine->shape.memory_bytes,
+		.qemu = xstrdup(machine->qemu),
+		.kernel = xstrdup(machine->kernel),
+		.modules = xstrdup(machine->modules),
+		.init = xstrdup(machine->init),
+		.root_disk = content_disk_descriptor_path(engine->root, container->config.root_key),
+		.debug = engine->debug,
+		.timeline_origin_ns = log_timeline_get_origin(),
+	};
+	if (stdio)
+		launch->attach = (stdio->input ? CTL_ATTACH_INPUT : 0u) |
+				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);
+	if (container->config.process.terminal)
+		client_window_size(&launch->rows, &launch->columns);
+	if (!engine->config.template)
+		return 0;
+	r = machine_template(engine, machine, &template, err);
+	if (r == 0)
+		launch->template_directory = xstrdup(template.directory);
+	template_release(&template);
+	return r;
+}
+
+/* Starts the shim; *ret_client is our connection to it. */
+static int spawn_shim(struct engine *engine, const struct launch *launch, int lock_fd,
+		      int *ret_client, struct err *err)
+{
+	AUTO_FREE char *program = path_join(engine->programs, "hull-shim");
+	AUTO_CLOSE int spec_fd = -1;
+	AUTO_CLOSE int ours = -1;
+	AUTO_CLOSE int theirs = -1;
+	AUTO_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char *argv[] = { program, launch->uuid, NULL };
+	int pair[2];
+	pid_t pid;
+	int r = launch_write(launch, &spec_fd, err);
+
+	if (r == 0)
+		r = sock_pair(pair, err);
+	if (r < 0)
+		return r;
+	ours = pair[0];
+	theirs = pair[1];
+	struct proc_fd fds[] = { { theirs, LAUNCH_FD_CLIENT },
+				 { spec_fd, LAUNCH_FD_SPEC },
+				 { lock_fd, LAUNCH_FD_LOCK },
+				 { null_fd, 0 },
+				 { null_fd, 1 },
+				 { null_fd, 2 } };
+	struct proc_spec spec = { .argv = argv,
+				  .fds = fds,
+				  .fd_count = ARRAY_SIZE(fds) - (engine->debug ? 1 : 0),
+				  .new_session = true };
+
+	r = proc_spawn(&spec, &pid, err);
+	if (r < 0)
+		return r;
+	log_timeline("hull: shim spawned");
+	*ret_client = TAKE_FD(ours);
+	return 0;
+}
+
+/* Everything a start needs, in the order of what can fail for the user's reasons first. */
+static int launch_container(struct engine *engine, const struct container *container, int lock_fd,
+			    const struct stdio_options *stdio, int *ret_client, struct err *err)
+{
+	CLEANUP(machine_release) struct machine machine = { 0 };
+	CLEANUP(launch_release) struct launch launch = { 0 };
+	const struct container_config *config = &container->config;
+	int r;
+
+	if (!image_disk_ready(engine->root, config->root_key))
+		return err_set(err, -ENOENT,
+			       "the image of container %s is gone; pull %s again and recreate it",
+			       config->id, config->image.reference);
+	r = machine_choose(engine, config->cpus, config->memory_bytes, config->kernel, &machine,
+			   err);
+	if (r == 0)
+		r = make_scratch(engine, container, err);
+	if (r == 0)
+		r = fill_launch(engine, container, &machine, stdio, &launch, err);
+	if (r == 0) {
+		log_timeline("hull: launch ready");
+		r = spawn_shim(engine, &launch, lock_fd, ret_client, err);
+	}
+	return r;
+}
+
+static struct attach_options attach_options_of(const struct stdio_options *stdio)
+{
+	struct attach_options options = { .until_started = !stdio };
+
+	if (stdio)
+		options = (struct attach_options){ .input = stdio->input,
+						   .output = stdio->output,
+						   .terminal = stdio->terminal,
+						   .signals = stdio->signals,
+						   .detach_keys = stdio->detach_keys };
+	return options;
+}
+
+static int finish_attach(int r, const struct attach_result *result, int *ret_status)
+{
+	if (ret_status)
+		*ret_status = result->detached ? ENGINE_DETACHED : (int)result->status;
+	return r;
+}
+
+/* A container that did not start and was to be removed leaves nothing; its shim has seen to that
+ * unless it never ran. */
+static void clear_failed_start(struct engine *engine, const struct container *container)
+{
+	if (container->config.auto_remove)
+		container_remove(engine, container, NULL);
+}
+
+int engine_start(struct engine *engine, const char *id, const struct stdio_options *stdio,
+		 int *ret_status, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	struct attach_options options = attach_options_of(stdio);
+	struct attach_result result = { .status = 125 };
+	AUTO_CLOSE int lock_fd = -1;
+	int client = -1;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r == 0)
+		r = container_lock(engine, container, &lock_fd, err);
+	if (r < 0)
+		return r;
+	r = launch_container(engine, container, lock_fd, stdio, &client, err);
+	if (r < 0) {
+		clear_failed_start(engine, container);
+		return r;
+	}
+	close(TAKE_FD(lock_fd)); /* the shim's now */
+	r = client_attach(client, 0, NULL, &options, &result, err);
+	log_timeline("hull: end");
+	return finish_attach(r, &result, ret_status);
+}
+
+static int not_running(const struct container *container, struct err *err)
+{
+	return err_set(err, -EINVAL, "container %s is not running", container->config.id);
+}
+
+/* A connection to the shim of a container that runs. */
+static int connect_running(struct engine *engine, const char *id, struct container **ret_container,
+			   int *ret_fd, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = containers_get(engine->store, id, &container, err);
+	int fd;
+
+	if (r < 0)
+		return r;
+	fd = client_connect(engine->run, container->uuid, NULL);
+	if (fd < 0)
+		return not_running(container, err);
+	*ret_container = TAKE_PTR(container);
+	*ret_fd = fd;
+	return 0;
+}
+
+int engine_attach(struct engine *engine, const char *id, const struct stdio_options *stdio,
+		  int *ret_status, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	struct stdio_options adjusted = *stdio;
+	struct attach_options options;
+	struct attach_result result = { .status = 125 };
+	int fd = -1;
+	int r = connect_running(engine, id, &container, &fd, err);
+
+	if (r < 0)
+		return r;
+	adjusted.terminal = stdio->terminal && container->config.process.terminal;
+	options = attach_options_of(&adjusted);
+	ctl_numbers_encode((stdio->input ? CTL_ATTACH_INPUT : 0u) |
+				   (stdio->output ? CTL_ATTACH_OUTPUT : 0u),
+			   0, &payload);
+	r = client_attach(fd, CTL_ATTACH, &payload, &options, &result, err);
+	return finish_attach(r, &result, ret_status);
+}
+
+/* The process of an exec: what is given over what the container's own process has. */
+static int encode_exec(const struct container *container, const struct exec_options *options,
+		       struct sbuf *out, struct err *err)
+{
+	const struct process_config *base = &container->config.process;
+	const struct process_config *given = options->process;
+	AUTO_STRV char **environment = strv_copy(base->environment);
+	bool privileged = options->privileged || container->config.privileged;
+	struct process_config process = *given;
+	uint64_t capabilities = 0;
+	uint32_t rows = 0;
+	uint32_t columns = 0;
+	int r = session_capabilities(privileged, container->config.cap_add,
+				     container->config.cap_drop, &capabilities, err);
+
+	if (r < 0)
+		return r;
+	STRV_EACH (given->environment, it)
+		environment_set(&environment, *it);
+	process.executable = options->arguments[0];
+	process.arguments = (char **)options->arguments + 1;
+	process.environment = environment;
+	process.user = given->user ? given->user : base->user;
+	process.working_directory =
+		given->working_directory ? given->working_directory : base->working_directory;
+	if (given->terminal)
+		client_window_size(&rows, &columns);
+	return session_encode_process(&process, MSG_PROCESS_MAIN + 1, privileged, false,
+				      capabilities, (uint16_t)rows, (uint16_t)columns, out, err);
+}
+
+int engine_exec(struct engine *engine, const char *id, const struct exec_options *options,
+		const struct stdio_options *stdio, int *ret_status, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	struct attach_options attach = attach_options_of(options->detach ? NULL : stdio);
+	struct attach_result result = { .status = 125 };
+	int fd = -1;
+	int r = connect_running(engine, id, &container, &fd, err);
+
+	if (r < 0)
+		return r;
+	r = encode_exec(container, options, &payload, err);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	log_timeline("hull: exec sent");
+	r = client_attach(fd, CTL_EXEC, &payload, &attach, &result, err);
+	log_timeline("hull: end");
+	return finish_attach(r, &result, ret_status);
+}

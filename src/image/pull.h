@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IMAGE_PULL_H
+#define IMAGE_PULL_H
+
+#include "image/task.h"
+
+/* Finds the credentials that a pull may need. This runs other programs (credential helpers), which
+ * must not be confined; so it comes first. */
+int pull_prepare(struct task *task, struct err *err);
+
+#endif

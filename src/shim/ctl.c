@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/ctl.h"
+
+#include <errno.h>
+
+#include "proto/pack.h"
+
+void ctl_error_encode(const struct ctl_error *error, struct sbuf *out)
+{
+	pack_u32(out, (uint32_t)-error->code);
+	pack_u32(out, error->status);
+	pack_string(out, error->message);
+}
+
+int ctl_error_decode(const uint8_t *data, size_t size, struct ctl_error *ret_error)
+{
+	struct unpack in = { .data = data, .size = size };
+	uint32_t code = unpack_u32(&in);
+	struct ctl_error error = { .status = unpack_u32(&in), .message = unpack_string(&in) };
+
+	if (unpack_done(&in) < 0 || code == 0 || code > 4095)
+		return -EPROTO;
+	error.code = -(int)code;
+	*ret_error = error;
+	return 0;
+}
+
+void ctl_exited_encode(const struct ctl_exited *exited, struct sbuf *out)
+{
+	pack_u32(out, exited->status);
+	pack_u8(out, exited->oom_killed);
+}
+
+int ctl_exited_decode(const uint8_t *data, size_t size, struct ctl_exited *ret_exited)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct ctl_exited exited = { .status = unpack_u32(&in), .oom_killed = unpack_u8(&in) };
+
+	if (unpack_done(&in) < 0 || exited.status > 255)
+		return -EPROTO;
+	*ret_exited = exited;
+	return 0;
+}
+
+void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out)
+{
+	pack_u32(out, first);
+	pack_u32(out, second);
+}
+
+int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, uint32_t *ret_second)
+{
+	struct unpack in = { .data = data, .size = size };
+	uint32_t first = unpack_u32(&in);
+	uint32_t second = unpack_u32(&in);
+
+	if (unpack_done(&in) < 0)
+		return -EPROTO;
+	*ret_first = first;
+	if (ret_second)
+		*ret_second = second;
+	return 0;
+}

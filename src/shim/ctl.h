@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket of a shim: the same channel as between host and guest (proto/mux.h) on a Unix
+ * socket, one request per connection. Specified in docs/PROTOCOL.md.
+ *
+ * A client sends one request; the shim answers CTL_OK or CTL_ERROR, or, for attach and exec,
+ * CTL_STARTED, the streams' frames and at last CTL_EXITED. While a process is attached the client
+ * may send CTL_SIGNAL and CTL_RESIZE. The connection that a shim inherits from the command that
+ * started it is attached to the main process without asking, as its launch says.
+ */
+#ifndef SHIM_CTL_H
+#define SHIM_CTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum ctl_type {
+	/* requests */
+	CTL_ATTACH = 64, /* two u32: flags (enum ctl_attach), 0 */
+	CTL_EXEC = 65,   /* a packed msg_process (its id is ignored) */
+	CTL_STOP = 66,   /* two u32: signal (0: the configured one), timeout in ms */
+	CTL_KILL = 67,   /* two u32: signal, 0 */
+	CTL_WAIT = 68,   /* empty; answered by CTL_EXITED */
+	CTL_STATS = 69,  /* empty; answered by CTL_STATS_REPLY */
+	CTL_PAUSE = 70,  /* two u32: 1 pause or 0 go on, 0 */
+	/* while attached */
+	CTL_SIGNAL = 80, /* two u32: signal, 0 */
+	CTL_RESIZE = 81, /* two u32: rows, columns */
+	/* answers */
+	CTL_OK = 90,
+	CTL_ERROR = 91,       /* u32 errno, u32 exit status (125-127), string message */
+	CTL_STARTED = 92,     /* empty */
+	CTL_EXITED = 93,      /* u32 status, u8 killed for memory */
+	CTL_STATS_REPLY = 94, /* a packed msg_stats */
+};
+
+enum ctl_attach {
+	CTL_ATTACH_INPUT = 1 << 0,
+	CTL_ATTACH_OUTPUT = 1 << 1,
+};
+
+enum ctl_stream {
+	CTL_STREAM_STDIN = 1,
+	CTL_STREAM_STDOUT = 2,
+	CTL_STREAM_STDERR = 3,
+};
+
+struct ctl_error {
+	int code;            /* negative errno */
+	uint32_t status;     /* what run and exec report: 125, 126, 127 */
+	const char *message; /* borrowed from the frame */
+};
+void ctl_error_encode(const struct ctl_error *error, struct sbuf *out);
+int ctl_error_decode(const uint8_t *data, size_t size, struct ctl_error *ret_error);
+
+struct ctl_exited {
+	uint32_t status;
+	bool oom_killed;
+};
+void ctl_exited_encode(const struct ctl_exited *exited, struct sbuf *out);
+int ctl_exited_decode(const uint8_t *data, size_t size, struct ctl_exited *ret_exited);
+
+/* Two u32, for all messages of numbers. */
+void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out);
+int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, uint32_t *ret_second);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/path.h"
+
+#define SPEC_MAX (256 * 1024)
+
+/* The string members, by name, so that writing, reading and releasing cannot disagree. */
+static const struct {
+	const char *name;
+	size_t offset;
+	bool required;
+} strings[] = {
+	{ "uuid", offsetof(struct launch, uuid), true },
+	{ "root", offsetof(struct launch, root), true },
+	{ "run", offsetof(struct launch, run), true },
+	{ "accel", offsetof(struct launch, accel), true },
+	{ "qemu", offsetof(struct launch, qemu), true },
+	{ "kernel", offsetof(struct launch, kernel), true },
+	{ "modules", offsetof(struct launch, modules), false },
+	{ "init", offsetof(struct launch, init), true },
+	{ "template", offsetof(struct launch, template_directory), false },
+	{ "rootDisk", offsetof(struct launch, root_disk), true },
+};
+
+static char **member(const struct launch *launch, size_t i)
+{
+	return (char **)((char *)launch + strings[i].offset);
+}
+
+void launch_release(struct launch *launch)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+		free(*member(launch, i));
+	*launch = (struct launch){ 0 };
+}
+
+int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = memfd_create("hull-launch", MFD_CLOEXEC);
+	AUTO_JSON json_t *json = json_object();
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+		json_set_string(json, strings[i].name, *member(launch, i));
+	json_object_set_new(json, "vcpus", json_integer(launch->vcpus));
+	json_object_set_new(json, "memory", json_integer((json_int_t)launch->memory_bytes));
+	json_object_set_new(json, "attach", json_integer(launch->attach));
+	json_object_set_new(json, "rows", json_integer(launch->rows));
+	json_object_set_new(json, "columns", json_integer(launch->columns));
+	json_object_set_new(json, "debug", json_boolean(launch->debug));
+	json_object_set_new(json, "origin", json_integer((json_int_t)launch->timeline_origin_ns));
+	text = json_text(json);
+	if (fd < 0)
+		return err_set(err, -errno, "cannot create a memory file: %m");
+	r = fd_write_all(fd, text, strlen(text));
+	if (r < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return err_set(err, r < 0 ? r : -errno, "cannot write a memory file: %m");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int launch_read(int fd, struct launch *ret_launch, struct err *err)
+{
+	CLEANUP(launch_release) struct launch launch = { 0 };
+	AUTO_JSON json_t *json = NULL;
+	AUTO_FREE char *text = NULL;
+	size_t size = 0;
+	int r = fd_read_text(fd, SPEC_MAX, &text, &size);
+
+	if (r < 0)
+		return err_set(err, r, "cannot read the launch specification: %m");
+	r = json_parse(text, size, "the launch specification", &json, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+		*member(&launch, i) = xstrdup(json_get_string(json, strings[i].name));
+		if (strings[i].required && !*member(&launch, i))
+			return err_set(err, -EBADMSG, "the launch specification has no '%s'",
+				       strings[i].name);
+	}
+	launch.vcpus = (uint32_t)json_get_int(json, "vcpus", 1);
+	launch.memory_bytes = (uint64_t)json_get_int(json, "memory", 0);
+	launch.attach = (uint32_t)json_get_int(json, "attach", 0);
+	launch.rows = (uint32_t)json_get_int(json, "rows", 0);
+	launch.columns = (uint32_t)json_get_int(json, "columns", 0);
+	launch.debug = json_get_bool(json, "debug", false);
+	launch.timeline_origin_ns = (uint64_t)json_get_int(json, "origin", 0);
+	*ret_launch = launch;
+	launch = (struct launch){ 0 };
+	return 0;
+}
+
+char *launch_container_dir(const char *root, const char *uuid)
+{
+	return path_join(root, "containers/%s", uuid);
+}
+
+char *launch_run_dir(const char *run, const char *uuid)
+{
+	return path_join(run, "%s", uuid);
+}
+
+char *launch_lock_path(const char *run, const char *uuid)
+{
+	return path_join(run, "%s/lock", uuid);
+}
+
+char *launch_socket_path(const char *run, const char *uuid)
+{
+	return path_join(run, "%s/ctl", uuid);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting a shim: everything it needs that is not in the container's row, decided by the command
+ * that starts it, handed over as JSON in a sealed memory file. The shim inherits on fixed
+ * descriptors: LAUNCH_FD_CLIENT the first client's connection, LAUNCH_FD_SPEC this specification,
+ * LAUNCH_FD_LOCK the container's lock, taken by the starter, which the shim holds while it lives.
+ */
+#ifndef SHIM_LAUNCH_H
+#define SHIM_LAUNCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define LAUNCH_FD_CLIENT 3
+#define LAUNCH_FD_SPEC 4
+#define LAUNCH_FD_LOCK 5
+
+struct launch {
+	char *uuid;
+	char *root, *run;      /* HULL_ROOT, HULL_RUN */
+	char *accel;           /* "tcg", "kvm" */
+	uint32_t vcpus;        /* of the machine (the container may be allowed fewer) */
+	uint64_t memory_bytes; /* of the machine */
+	char *qemu, *kernel, *modules, *init;
+	char *template_directory; /* NULL: cold boot */
+	char *root_disk;          /* VMDK descriptor */
+	uint32_t attach; /* enum ctl_attach: what the first client gets of the main process */
+	uint32_t rows, columns; /* of its terminal */
+	bool debug;
+	uint64_t timeline_origin_ns;
+};
+
+void launch_release(struct launch *launch);
+/* Writes and reads the specification. The descriptor is the caller's. */
+int launch_write(const struct launch *launch, int *ret_fd, struct err *err);
+int launch_read(int fd, struct launch *ret_launch, struct err *err);
+
+/* $HULL_ROOT/containers/<uuid> and $HULL_RUN/<uuid>, and files in them; owned by the caller. */
+char *launch_container_dir(const char *root, const char *uuid);
+char *launch_run_dir(const char *run, const char *uuid);
+char *launch_lock_path(const char *run, const char *uuid);
+char *launch_socket_path(const char *run, const char *uuid);
+
+#endif

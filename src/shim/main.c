@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hull-shim: started by the engine (engine/start.c), never by hand. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "shim/shim.h"
+
+static void template_from(const char *directory, uint64_t ram_bytes, struct template *ret)
+{
+	*ret = (struct template){ .directory = xstrdup(directory),
+				  .ram_path = path_join(directory, "ram"),
+				  .state_path = path_join(directory, "state"),
+				  .ram_bytes = ram_bytes };
+}
+
+static int set_up(struct shim *shim, struct err *err)
+{
+	AUTO_FREE char *dir = NULL;
+	AUTO_FREE char *log_path = NULL;
+	int r = launch_read(LAUNCH_FD_SPEC, &shim->launch, err);
+
+	close(LAUNCH_FD_SPEC);
+	if (r < 0)
+		return r;
+	shim->lock_fd = LAUNCH_FD_LOCK;
+	fd_set_cloexec(LAUNCH_FD_LOCK, true);
+	fd_set_cloexec(LAUNCH_FD_CLIENT, true);
+	if (shim->launch.debug)
+		log_init("hull-shim", LOG_LEVEL_DEBUG);
+	log_timeline_origin(shim->launch.timeline_origin_ns);
+	log_timeline("shim: started");
+	if (shim->launch.template_directory) {
+		template_from(shim->launch.template_directory, shim->launch.memory_bytes,
+			      &shim->template);
+		shim->has_template = true;
+	}
+	r = store_open(shim->launch.root, &shim->store, err);
+	if (r == 0)
+		r = containers_get_uuid(shim->store, shim->launch.uuid, &shim->container, err);
+	if (r < 0)
+		return r;
+	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
+	log_path = path_join(dir, "log");
+	return log_writer_open(log_path, &shim->log, err);
+}
+
+/* The starter waits on its connection for the first word; it must hear why there will be none. */
+static void report_failure(struct shim *shim, const struct err *err)
+{
+	struct client *client = server_add_client(shim, LAUNCH_FD_CLIENT);
+
+	server_send_error(client, err->code, 125, err->message);
+	mux_flush(client->mux, 1000);
+}
+
+int main(int argc, char **argv)
+{
+	struct shim shim = { .lock_fd = -1, .listener = -1, .loop = loop_new() };
+	struct err err = { 0 };
+
+	log_init("hull-shim", LOG_LEVEL_WARNING);
+	if (argc != 2 || fcntl(LAUNCH_FD_SPEC, F_GETFD) < 0 ||
+	    fcntl(LAUNCH_FD_CLIENT, F_GETFD) < 0 || fcntl(LAUNCH_FD_LOCK, F_GETFD) < 0) {
+		fputs("hull-shim is started by hull, not by hand\n", stderr);
+		return 64;
+	}
+	if (set_up(&shim, &err) < 0) {
+		report_failure(&shim, &err);
+		return 1;
+	}
+	if (shim_run(&shim, &err) < 0) {
+		log_error("container=%s %s", shim.launch.uuid, err.message);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket. A connection makes one request; see ctl.h. */
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/sock.h"
+#include "proto/msg.h"
+
+#define FLUSH_MS 1000
+
+void server_send(struct client *client, uint16_t type, const struct sbuf *payload)
+{
+	if (!client->dead)
+		mux_send_control(client->mux, type, payload ? payload->text : NULL,
+				 payload ? payload->length : 0);
+}
+
+void server_send_error(struct client *client, int code, uint32_t status, const char *message)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+
+	ctl_error_encode(&(struct ctl_error){ code, status, message }, &payload);
+	server_send(client, CTL_ERROR, &payload);
+}
+
+void server_drop(struct client *client)
+{
+	if (client->dead)
+		return;
+	relay_detach(client);
+	client->dead = true;
+	loop_arm(client->shim->reaper, 0);
+}
+
+static void client_free(struct client *client)
+{
+	mux_flush(client->mux, FLUSH_MS);
+	mux_free(client->mux);
+	free(client->out[0].data);
+	free(client->out[1].data);
+	free(client->input);
+	free(client);
+}
+
+static void on_reap(void *ctx)
+{
+	struct shim *shim = ctx;
+	struct client **link = &shim->clients;
+
+	while (*link) {
+		struct client *client = *link;
+
+		if (!client->dead) {
+			link = &client->next;
+			continue;
+		}
+		*link = client->next;
+		shim->client_count--;
+		client_free(client);
+	}
+}
+
+/* --- requests --- */
+
+static void refuse_not_running(struct client *client)
+{
+	AUTO_FREE char *message =
+		xasprintf("container %s is not running", client->shim->container->config.id);
+
+	server_send_error(client, -EINVAL, 125, message);
+	server_drop(client);
+}
+
+static int on_attach(struct client *client, const uint8_t *data, size_t size)
+{
+	struct process *main_process = relay_find(client->shim, MSG_PROCESS_MAIN);
+	uint32_t flags;
+	int r = ctl_numbers_decode(data, size, &flags, NULL);
+
+	if (r < 0)
+		return r;
+	if (client->shim->phase != PHASE_RUNNING || !main_process)
+		refuse_not_running(client);
+	else
+		relay_attach(main_process, client, flags, false);
+	return 0;
+}
+
+static int on_exec(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+	AUTO_SBUF struct sbuf out = { 0 };
+	struct msg_process process;
+	int r = msg_process_decode(data, size, &process);
+
+	if (r < 0)
+		return r;
+	if (shim->phase != PHASE_RUNNING) {
+		refuse_not_running(client);
+	} else {
+		process.id = shim->next_process_id++;
+		msg_process_encode(&process, &out);
+		relay_attach(relay_add(shim, process.id, process.flags & MSG_PROCESS_STDIN), client,
+			     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
+		r = mux_send_control(shim->guest, MSG_EXEC, out.text, out.length);
+	}
+	msg_process_release(&process);
+	return r;
+}
+
+static int on_stop(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+	uint32_t signal;
+	uint32_t timeout_ms;
+	int r = ctl_numbers_decode(data, size, &signal, &timeout_ms);
+
+	if (r < 0)
+		return r;
+	client->wants_end = client->end_is_ok = true;
+	shim->stop_signal = signal ? signal : shim_default_stop_signal(shim);
+	shim->stop_timeout_ms = timeout_ms;
+	shim->user_stopped = true;
+	shim_event(shim, EVENT_STOP);
+	return 0;
+}
+
+static int send_signal(struct shim *shim, uint32_t process, uint32_t signal)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	if (!shim->guest || signal < 1 || signal > 64)
+		return -EINVAL;
+	msg_signal_encode(&(struct msg_signal){ .process = process, .signal = signal }, &out);
+	return mux_send_control(shim->guest, MSG_SIGNAL, out.text, out.length);
+}
+
+static int on_kill(struct client *client, const uint8_t *data, size_t size)
+{
+	uint32_t signal;
+	int r = ctl_numbers_decode(data, size, &signal, NULL);
+
+	if (r < 0)
+		return r;
+	if (client->shim->phase != PHASE_RUNNING && client->shim->phase != PHASE_STOPPING) {
+		refuse_not_running(client);
+		return 0;
+	}
+	client->shim->user_stopped = true;
+	if (send_signal(client->shim, MSG_PROCESS_MAIN, signal) < 0)
+		server_send_error(client, -EINVAL, 125, "the signal cannot be delivered");
+	else
+		server_send(client, CTL_OK, NULL);
+	server_drop(client);
+	return 0;
+}
+
+static int on_wait(struct client *client, const uint8_t *data, size_t size)
+{
+	client->wants_end = true;
+	return 0;
+}
+
+static int on_stats(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+
+	if (shim->phase != PHASE_RUNNING || shim->container->state == CONTAINER_PAUSED) {
+		refuse_not_running(client);
+		return 0;
+	}
+	client->wants_stats = true;
+	return mux_send_control(shim->guest, MSG_STATS, NULL, 0);
+}
+
+static int on_pause(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+	struct err err = { 0 };
+	uint32_t pause;
+	int r = ctl_numbers_decode(data, size, &pause, NULL);
+
+	if (r < 0)
+		return r;
+	if (shim->phase != PHASE_RUNNING) {
+		refuse_not_running(client);
+		return 0;
+	}
+	r = pause ? vm_pause(shim->vm, &err) : vm_resume(shim->vm, &err);
+	if (r < 0) {
+		server_send_error(client, r, 125, err.message);
+	} else {
+		shim_set_state(shim, pause ? CONTAINER_PAUSED : CONTAINER_RUNNING);
+		server_send(client, CTL_OK, NULL);
+	}
+	server_drop(client);
+	return 0;
+}
+
+static int on_process_signal(struct client *client, const uint8_t *data, size_t size)
+{
+	uint32_t signal;
+	int r = ctl_numbers_decode(data, size, &signal, NULL);
+
+	if (r == 0 && client->process)
+		send_signal(client->shim, relay_process_id(client->process), signal);
+	return r;
+}
+
+static int on_resize(struct client *client, const uint8_t *data, size_t size)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+	uint32_t rows;
+	uint32_t columns;
+	int r = ctl_numbers_decode(data, size, &rows, &columns);
+
+	if (r < 0 || !client->process || !client->shim->guest)
+		return r;
+	msg_resize_encode(&(struct msg_resize){ .process = relay_process_id(client->process),
+						.rows = (uint16_t)rows,
+						.columns = (uint16_t)columns },
+			  &out);
+	return mux_send_control(client->shim->guest, MSG_RESIZE, out.text, out.length);
+}
+
+static const struct {
+	uint16_t type;
+	bool request; /* the one of its connection */
+	int (*handle)(struct client *client, const uint8_t *data, size_t size);
+} requests[] = {
+	{ CTL_ATTACH, true, on_attach },  { CTL_EXEC, true, on_exec },
+	{ CTL_STOP, true, on_stop },      { CTL_KILL, true, on_kill },
+	{ CTL_WAIT, true, on_wait },      { CTL_STATS, true, on_stats },
+	{ CTL_PAUSE, true, on_pause },    { CTL_SIGNAL, false, on_process_signal },
+	{ CTL_RESIZE, false, on_resize },
+};
+
+static int client_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
+{
+	struct client *client = ctx;
+
+	if (client->dead)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		if (requests[i].type != type)
+			continue;
+		if (requests[i].request) {
+			if (client->asked)
+				return -EPROTO;
+			client->asked = true;
+		}
+		return requests[i].handle(client, payload, size);
+	}
+	return -EPROTO;
+}
+
+static void client_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
+{
+	struct client *client = ctx;
+
+	if (stream == CTL_STREAM_STDIN)
+		relay_client_data(client, data, size);
+}
+
+static void client_eof(void *ctx, uint32_t stream)
+{
+	if (stream == CTL_STREAM_STDIN)
+		relay_client_eof(ctx);
+}
+
+static void client_reset(void *ctx, uint32_t stream)
+{
+	relay_client_reset(ctx, stream);
+}
+
+static void client_writable(void *ctx, uint32_t stream)
+{
+	relay_client_writable(ctx);
+}
+
+static void client_closed(void *ctx, int error)
+{
+	server_drop(ctx);
+}
+
+static const struct mux_ops client_ops = {
+	.control = client_control,
+	.data = client_data,
+	.eof = client_eof,
+	.reset = client_reset,
+	.writable = client_writable,
+	.closed = client_closed,
+};
+
+struct client *server_add_client(struct shim *shim, int fd)
+{
+	struct client *client = xcalloc(1, sizeof(*client));
+
+	client->shim = shim;
+	client->mux = mux_new(shim->loop, fd, false, &client_ops, client);
+	client->next = shim->clients;
+	shim->clients = client;
+	shim->client_count++;
+	return client;
+}
+
+static void on_connection(void *ctx, int listener, uint32_t events)
+{
+	struct shim *shim = ctx;
+	int fd = sock_accept(listener);
+
+	if (fd < 0)
+		return;
+	if (shim->client_count >= SHIM_CLIENTS_MAX)
+		close(fd);
+	else
+		server_add_client(shim, fd);
+}
+
+int server_open(struct shim *shim, struct err *err)
+{
+	AUTO_FREE char *path = launch_socket_path(shim->launch.run, shim->launch.uuid);
+	int fd = sock_listen(path, err);
+
+	if (fd < 0)
+		return fd;
+	shim->listener = fd;
+	shim->listener_source = loop_add_fd(shim->loop, fd, EPOLLIN, on_connection, shim);
+	shim->reaper = loop_add_timer(shim->loop, on_reap, shim);
+	return 0;
+}
+
+void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct sbuf payload = { .text = (char *)data, .length = size };
+
+	for (struct client *client = shim->clients; client; client = client->next) {
+		if (!client->wants_stats || client->dead)
+			continue;
+		server_send(client, CTL_STATS_REPLY, &payload);
+		server_drop(client);
+	}
+}
+
+void server_report_end(struct shim *shim)
+{
+	for (struct client *client = shim->clients; client; client = client->next) {
+		AUTO_SBUF struct sbuf payload = { 0 };
+
+		if (client->dead || client->exit_due)
+			continue;
+		if (client->wants_end && client->end_is_ok) {
+			server_send(client, CTL_OK, NULL);
+		} else if (client->wants_end) {
+			ctl_exited_encode(
+				&(struct ctl_exited){ shim->main_status, shim->oom_killed },
+				&payload);
+			server_send(client, CTL_EXITED, &payload);
+		} else {
+			refuse_not_running(client);
+		}
+		server_drop(client);
+	}
+}
+
+void server_close(struct shim *shim)
+{
+	AUTO_FREE char *path = launch_socket_path(shim->launch.run, shim->launch.uuid);
+
+	shim->listener_source = loop_remove(shim->listener_source);
+	if (shim->listener >= 0) {
+		close(TAKE_FD(shim->listener));
+		unlink(path);
+	}
+}

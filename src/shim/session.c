@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "proto/msg.h"
+
+#define SHM_BYTES_DEFAULT (64ull << 20)
+
+static const char *const capability_names[] = {
+	[CAP_CHOWN] = "CHOWN",
+	[CAP_DAC_OVERRIDE] = "DAC_OVERRIDE",
+	[CAP_DAC_READ_SEARCH] = "DAC_READ_SEARCH",
+	[CAP_FOWNER] = "FOWNER",
+	[CAP_FSETID] = "FSETID",
+	[CAP_KILL] = "KILL",
+	[CAP_SETGID] = "SETGID",
+	[CAP_SETUID] = "SETUID",
+	[CAP_SETPCAP] = "SETPCAP",
+	[CAP_LINUX_IMMUTABLE] = "LINUX_IMMUTABLE",
+	[CAP_NET_BIND_SERVICE] = "NET_BIND_SERVICE",
+	[CAP_NET_BROADCAST] = "NET_BROADCAST",
+	[CAP_NET_ADMIN] = "NET_ADMIN",
+	[CAP_NET_RAW] = "NET_RAW",
+	[CAP_IPC_LOCK] = "IPC_LOCK",
+	[CAP_IPC_OWNER] = "IPC_OWNER",
+	[CAP_SYS_MODULE] = "SYS_MODULE",
+	[CAP_SYS_RAWIO] = "SYS_RAWIO",
+	[CAP_SYS_CHROOT] = "SYS_CHROOT",
+	[CAP_SYS_PTRACE] = "SYS_PTRACE",
+	[CAP_SYS_PACCT] = "SYS_PACCT",
+	[CAP_SYS_ADMIN] = "SYS_ADMIN",
+	[CAP_SYS_BOOT] = "SYS_BOOT",
+	[CAP_SYS_NICE] = "SYS_NICE",
+	[CAP_SYS_RESOURCE] = "SYS_RESOURCE",
+	[CAP_SYS_TIME] = "SYS_TIME",
+	[CAP_SYS_TTY_CONFIG] = "SYS_TTY_CONFIG",
+	[CAP_MKNOD] = "MKNOD",
+	[CAP_LEASE] = "LEASE",
+	[CAP_AUDIT_WRITE] = "AUDIT_WRITE",
+	[CAP_AUDIT_CONTROL] = "AUDIT_CONTROL",
+	[CAP_SETFCAP] = "SETFCAP",
+	[CAP_MAC_OVERRIDE] = "MAC_OVERRIDE",
+	[CAP_MAC_ADMIN] = "MAC_ADMIN",
+	[CAP_SYSLOG] = "SYSLOG",
+	[CAP_WAKE_ALARM] = "WAKE_ALARM",
+	[CAP_BLOCK_SUSPEND] = "BLOCK_SUSPEND",
+	[CAP_AUDIT_READ] = "AUDIT_READ",
+	[CAP_PERFMON] = "PERFMON",
+	[CAP_BPF] = "BPF",
+	[CAP_CHECKPOINT_RESTORE] = "CHECKPOINT_RESTORE",
+};
+static_assert(ARRAY_SIZE(capability_names) == CAP_LAST_CAP + 1, "a capability has no name");
+
+#define CAPABILITIES_ALL ((UINT64_C(1) << (CAP_LAST_CAP + 1)) - 1)
+#define BIT(n) (UINT64_C(1) << (n))
+#define CAPABILITIES_DEFAULT                                                                     \
+	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FSETID) | BIT(CAP_FOWNER) |            \
+	 BIT(CAP_MKNOD) | BIT(CAP_NET_RAW) | BIT(CAP_SETGID) | BIT(CAP_SETUID) |                 \
+	 BIT(CAP_SETFCAP) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SYS_CHROOT) | \
+	 BIT(CAP_KILL) | BIT(CAP_AUDIT_WRITE))
+
+static int capability_mask(char *const *names, uint64_t *ret_mask, struct err *err)
+{
+	uint64_t mask = 0;
+
+	STRV_EACH (names, it) {
+		const char *name = strncasecmp(*it, "CAP_", 4) == 0 ? *it + 4 : *it;
+		size_t i = 0;
+
+		if (strcasecmp(name, "ALL") == 0) {
+			mask |= CAPABILITIES_ALL;
+			continue;
+		}
+		while (i < ARRAY_SIZE(capability_names) &&
+		       strcasecmp(capability_names[i], name) != 0)
+			i++;
+		if (i == ARRAY_SIZE(capability_names))
+			return err_set(err, -EINVAL, "unknown capability '%s'", *it);
+		mask |= BIT(i);
+	}
+	*ret_mask = mask;
+	return 0;
+}
+
+int session_capabilities(bool privileged, char *const *add, char *const *drop, uint64_t *ret_mask,
+			 struct err *err)
+{
+	uint64_t added = 0;
+	uint64_t dropped = 0;
+	int r = capability_mask(add, &added, err);
+
+	if (r == 0)
+		r = capability_mask(drop, &dropped, err);
+	if (r < 0)
+		return r;
+	/* "--cap-drop ALL --cap-add X" leaves X: what is named by itself wins over ALL. */
+	if (dropped == CAPABILITIES_ALL)
+		*ret_mask = added;
+	else
+		*ret_mask =
+			((privileged ? CAPABILITIES_ALL : CAPABILITIES_DEFAULT) | added) & ~dropped;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	uint32_t resource;
+} rlimit_names[] = {
+	{ "RLIMIT_CPU", RLIMIT_CPU },           { "RLIMIT_FSIZE", RLIMIT_FSIZE },
+	{ "RLIMIT_DATA", RLIMIT_DATA },         { "RLIMIT_STACK", RLIMIT_STACK },
+	{ "RLIMIT_CORE", RLIMIT_CORE },         { "RLIMIT_RSS", RLIMIT_RSS },
+	{ "RLIMIT_NPROC", RLIMIT_NPROC },       { "RLIMIT_NOFILE", RLIMIT_NOFILE },
+	{ "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },   { "RLIMIT_AS", RLIMIT_AS },
+	{ "RLIMIT_LOCKS", RLIMIT_LOCKS },       { "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
+	{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE }, { "RLIMIT_NICE", RLIMIT_NICE },
+	{ "RLIMIT_RTPRIO", RLIMIT_RTPRIO },     { "RLIMIT_RTTIME", RLIMIT_RTTIME },
+};
+
+static int fill_rlimits(const struct process_config *process, struct msg_process *msg,
+			struct err *err)
+{
+	VEC_EACH (&process->rlimits, it) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(rlimit_names) && !str_eq(rlimit_names[i].name, it->name))
+			i++;
+		if (i == ARRAY_SIZE(rlimit_names) || msg->rlimit_count == MSG_RLIMITS_MAX)
+			return err_set(err, -EINVAL, "unknown resource limit '%s'", it->name);
+		msg->rlimits[msg->rlimit_count++] =
+			(struct msg_rlimit){ rlimit_names[i].resource, it->soft, it->hard };
+	}
+	return 0;
+}
+
+/* Fills msg with what is borrowed from process; *ret_args is owned by the caller and used by msg.
+ */
+static int fill_process(const struct process_config *process, uint32_t id, bool privileged,
+			bool use_init, uint64_t capabilities, uint16_t rows, uint16_t columns,
+			struct msg_process *msg, char ***ret_args, struct err *err)
+{
+	char **args = NULL;
+
+	*msg = (struct msg_process){
+		.id = id,
+		.flags = (process->terminal ? MSG_PROCESS_TTY : 0u) |
+			 (process->stdin_open ? MSG_PROCESS_STDIN : 0u) |
+			 (use_init ? MSG_PROCESS_INIT : 0u) |
+			 (privileged ? MSG_PROCESS_PRIVILEGED : 0u),
+		.env = process->environment,
+		.cwd = process->working_directory,
+		.user = process->user,
+		.groups = process->supplemental_groups,
+		.capabilities = capabilities,
+		.rows = rows,
+		.columns = columns,
+	};
+	strv_push(&args, process->executable);
+	STRV_EACH (process->arguments, it)
+		strv_push(&args, *it);
+	msg->args = *ret_args = args;
+	return fill_rlimits(process, msg, err);
+}
+
+int session_encode_process(const struct process_config *process, uint32_t id, bool privileged,
+			   bool use_init, uint64_t capabilities, uint16_t rows, uint16_t columns,
+			   struct sbuf *out, struct err *err)
+{
+	AUTO_STRV char **args = NULL;
+	struct msg_process msg;
+	int r = fill_process(process, id, privileged, use_init, capabilities, rows, columns, &msg,
+			     &args, err);
+
+	if (r < 0)
+		return r;
+	msg_process_encode(&msg, out);
+	return 0;
+}
+
+static char *masked_default[] = { "/proc/asound",
+				  "/proc/acpi",
+				  "/proc/kcore",
+				  "/proc/keys",
+				  "/proc/latency_stats",
+				  "/proc/timer_list",
+				  "/proc/timer_stats",
+				  "/proc/sched_debug",
+				  "/proc/scsi",
+				  "/sys/firmware",
+				  "/sys/devices/virtual/powercap",
+				  NULL };
+static char *read_only_default[] = { "/proc/bus",           "/proc/fs", "/proc/irq", "/proc/sys",
+				     "/proc/sysrq-trigger", NULL };
+
+/* The files that a container finds written for it. */
+static size_t fill_files(const char *hostname, struct msg_file files[2], char *texts[2])
+{
+	texts[0] = xasprintf("%s\n", hostname);
+	texts[1] = xasprintf("127.0.0.1\tlocalhost\n"
+			     "::1\tlocalhost ip6-localhost ip6-loopback\n"
+			     "127.0.1.1\t%s\n",
+			     hostname);
+	files[0] = (struct msg_file){ "/etc/hostname", texts[0], 0644 };
+	files[1] = (struct msg_file){ "/etc/hosts", texts[1], 0644 };
+	return 2;
+}
+
+/* tmpfs mounts; other kinds have been refused when the container was made. */
+static int fill_mounts(const struct container_config *config, struct msg_session *msg,
+		       char *texts[MSG_MOUNTS_MAX], struct err *err)
+{
+	if (config->mounts.count > MSG_MOUNTS_MAX)
+		return err_set(err, -E2BIG, "more than %d mounts", MSG_MOUNTS_MAX);
+	msg->mounts = xcalloc(config->mounts.count, sizeof(*msg->mounts));
+	VEC_EACH (&config->mounts, it) {
+		AUTO_SBUF struct sbuf options = { 0 };
+		bool read_only = false;
+
+		if (!str_eq(it->type, "tmpfs"))
+			return err_set(err, -ENOTSUP, "mounts of type '%s' are not available",
+				       it->type);
+		STRV_EACH (it->options, option) {
+			if (str_eq(*option, "ro"))
+				read_only = true;
+			else
+				sbuf_addf(&options, "%s%s", options.length ? "," : "", *option);
+		}
+		texts[msg->mount_count] = sbuf_take(&options);
+		msg->mounts[msg->mount_count] =
+			(struct msg_mount){ .type = MSG_MOUNT_TMPFS,
+					    .read_only = read_only,
+					    .target = it->destination,
+					    .options = texts[msg->mount_count] };
+		msg->mount_count++;
+	}
+	return 0;
+}
+
+static struct msg_limits limits_of(const struct container_config *config,
+				   uint64_t machine_memory_bytes, uint32_t machine_cpus)
+{
+	return (struct msg_limits){
+		.memory_bytes =
+			config->memory_bytes < machine_memory_bytes ? config->memory_bytes : 0,
+		.cpus = config->cpus < machine_cpus ? config->cpus : 0,
+		.pids = config->pids_limit,
+	};
+}
+
+int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
+		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, struct sbuf *out,
+		   struct err *err)
+{
+	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
+	AUTO_STRV char **args = NULL;
+	char *mount_texts[MSG_MOUNTS_MAX] = { 0 };
+	char *file_texts[2] = { 0 };
+	struct msg_file files[2];
+	uint64_t capabilities = 0;
+	struct msg_session msg = {
+		.version = MSG_VERSION,
+		.wall_clock_ns = clock_wall_ns(),
+		.hostname = hostname,
+		.root_serial = "slot0",
+		.scratch_serial = "slot1",
+		.root_read_only = config->read_only,
+		.shm_bytes = config->shm_bytes ? config->shm_bytes : SHM_BYTES_DEFAULT,
+		.limits = limits_of(config, machine_memory_bytes, machine_cpus),
+		.masked_paths = config->privileged             ? NULL
+				: config->default_masked_paths ? masked_default
+							       : config->masked_paths,
+		.read_only_paths = config->privileged                ? NULL
+				   : config->default_read_only_paths ? read_only_default
+								     : config->read_only_paths,
+		.sysctls = config->sysctls,
+		.has_process = true,
+	};
+	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,
+				     &capabilities, err);
+
+	if (r == 0)
+		r = fill_process(&config->process, MSG_PROCESS_MAIN, config->privileged,
+				 config->use_init, capabilities, rows, columns, &msg.process, &args,
+				 err);
+	if (r == 0)
+		r = fill_mounts(config, &msg, mount_texts, err);
+	if (r == 0) {
+		msg.file_count = fill_files(hostname, files, file_texts);
+		msg.files = files;
+		hash_random(msg.entropy, sizeof(msg.entropy));
+		msg_session_encode(&msg, out);
+	}
+	for (size_t i = 0; i < msg.mount_count; i++)
+		free(mount_texts[i]);
+	free(file_texts[0]);
+	free(file_texts[1]);
+	free(msg.mounts);
+	return r;
+}

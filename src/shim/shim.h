@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor of one container.
+ *
+ * Theory of operation. A shim owns one machine (vm/vm.h), the channel to its guest, and everything
+ *that hangs on it: the log, the clients on the control socket, the row's state. It is one loop:
+ *
+ *	supervisor.c	phases of the container's life, a table of phase × event → action
+ *	relay.c		processes of the guest and the clients attached to them: bytes both ways
+ *	server.c	the control socket: who asks what, and the answers
+ *
+ * It holds the container's lock for as long as it lives; whoever finds a row that says "running"
+ *with nobody holding the lock knows that the shim died, and with it (parent-death signal) the
+ *machine. Everything the guest or a client sends is bounded: per stream by credit (proto/mux.h),
+ *per client by the window granted to it, in number of clients and processes.
+ */
+#ifndef SHIM_SHIM_H
+#define SHIM_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "proto/mux.h"
+#include "shim/ctl.h"
+#include "shim/launch.h"
+#include "shim/logs.h"
+#include "store/containers.h"
+#include "vm/vm.h"
+
+#define SHIM_CLIENTS_MAX 256
+#define SHIM_PROCESSES_MAX 512
+
+struct client;
+struct process;
+
+enum phase {
+	PHASE_STARTING, /* the machine comes up, the session is under way */
+	PHASE_RUNNING,  /* the main process runs */
+	PHASE_STOPPING, /* somebody asked for the end; the guest shuts down */
+	PHASE_CLOSING,  /* the main process ended by itself; the guest cleans its disks */
+	PHASE_BACKOFF,  /* ended; will be started again by its restart policy */
+	PHASE_ENDED,
+	PHASE_COUNT
+};
+
+enum event {
+	EVENT_STARTED,
+	EVENT_FAILED, /* the session or main process could not start: shim.failure says why */
+	EVENT_EXITED, /* the main process: main status is set */
+	EVENT_STOP,   /* a client or a signal wants it stopped: stop_signal, stop_timeout_ms */
+	EVENT_CLEAN,  /* the guest's disks are clean */
+	EVENT_GONE,   /* the machine or the channel to it is lost */
+	EVENT_LATE,   /* the phase's deadline passed */
+	EVENT_COUNT
+};
+
+struct failure {
+	int code;
+	uint32_t status; /* 125, 126, 127 */
+	char message[ERR_MESSAGE_MAX];
+};
+
+struct shim {
+	struct loop *loop;           /* owned */
+	struct launch launch;        /* owned */
+	struct store *store;         /* owned */
+	struct container *container; /* owned: the row as last written */
+	int lock_fd;                 /* owned */
+	struct log_writer *log;      /* owned */
+
+	enum phase phase;
+	struct vm *vm;            /* owned; NULL between runs */
+	struct template template; /* owned; used when has_template */
+	bool has_template;
+	bool template_used;        /* by the machine that runs */
+	struct mux *guest;         /* owned; NULL between runs */
+	struct vm *retired_vm;     /* owned; ended, freed by the undertaker */
+	struct mux *retired_guest; /* owned; the same */
+	struct loop_source *undertaker;
+	struct loop_source *deadline; /* of the phase */
+	struct failure failure;       /* why it did not start; code 0: none */
+	bool main_exited;
+	bool user_stopped; /* asked for: no restart */
+	bool reported;     /* the attached clients know the end already */
+	uint32_t main_status;
+	bool oom_killed;
+	uint32_t restarts;
+	uint64_t started_ms; /* monotonic, of this run */
+	uint32_t stop_signal;
+	uint32_t stop_timeout_ms;
+
+	struct process *processes; /* owned list (relay.c) */
+	uint32_t next_process_id;
+	struct client *clients; /* owned list (server.c) */
+	unsigned client_count;
+	struct loop_source *reaper; /* frees dead clients outside their callbacks */
+	int listener;               /* owned; -1 */
+	struct loop_source *listener_source;
+};
+
+/* supervisor.c */
+int shim_run(struct shim *shim, struct err *err);
+void shim_event(struct shim *shim, enum event event);
+/* Sets the state in the row. */
+void shim_set_state(struct shim *shim, enum container_state state);
+/* The number of the container's stop signal. */
+uint32_t shim_default_stop_signal(const struct shim *shim);
+
+/* relay.c */
+struct process *relay_add(struct shim *shim, uint32_t id, bool has_input);
+struct process *relay_find(struct shim *shim, uint32_t id);
+/* Joins the client to the process (flags: enum ctl_attach). owner: its end of input is the
+ * process's, and its loss of interest in output too. */
+void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner);
+void relay_detach(struct client *client);
+uint32_t relay_process_id(const struct process *process);
+void relay_started(struct shim *shim, uint32_t id);
+/* Tells and frees it; the main process's end is told by relay_report_main when it is in the row. */
+void relay_exited(struct shim *shim, uint32_t id, uint32_t status, bool oom_killed);
+void relay_failed(struct shim *shim, uint32_t id, const struct failure *failure);
+void relay_report_main(struct shim *shim);
+void relay_clear(struct shim *shim);
+/* From the guest's channel. */
+void relay_guest_data(struct shim *shim, uint32_t stream, const uint8_t *data, size_t size);
+void relay_guest_eof(struct shim *shim, uint32_t stream);
+void relay_guest_reset(struct shim *shim, uint32_t stream);
+void relay_guest_writable(struct shim *shim, uint32_t stream);
+/* From a client's channel. */
+void relay_client_data(struct client *client, const uint8_t *data, size_t size);
+void relay_client_eof(struct client *client);
+void relay_client_reset(struct client *client, uint32_t stream);
+void relay_client_writable(struct client *client);
+
+/* server.c */
+int server_open(struct shim *shim, struct err *err);
+/* Takes fd: the connection of the command that started the shim. */
+struct client *server_add_client(struct shim *shim, int fd);
+/* Tells everybody who waits for the end of the container, and asks every client to go. */
+void server_report_end(struct shim *shim);
+void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size);
+/* Stops listening; clients stay until they have read what is queued for them. */
+void server_close(struct shim *shim);
+
+/* A client, for relay.c. */
+struct client {
+	struct client *next;
+	struct shim *shim;
+	struct mux *mux; /* owned */
+	bool dead;
+	bool asked;     /* its one request has come */
+	bool wants_end; /* told when the container has ended: wait, stop */
+	bool end_is_ok; /* stop: CTL_OK; wait: CTL_EXITED */
+	bool wants_stats;
+	/* attachment */
+	struct process *process; /* borrowed; NULL: none */
+	bool owner;
+	uint32_t flags;
+	struct {
+		char *data; /* owned; bytes the client has not taken yet, at most the guest's window
+			     */
+		size_t start, size, capacity;
+		bool unwanted; /* the client reset it */
+	} out[2];
+	char *input; /* owned; bytes the guest has not taken yet, at most the client's window */
+	size_t input_size;
+	bool input_eof;
+	bool exit_due; /* send exited when out is empty */
+	struct ctl_exited exited;
+};
+
+void server_send(struct client *client, uint16_t type, const struct sbuf *payload);
+void server_send_error(struct client *client, int code, uint32_t status, const char *message);
+/* The client is finished with: closed once what is queued has been sent. */
+void server_drop(struct client *client);
+
+#endif

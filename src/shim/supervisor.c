@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a container: a table of phase × event → action. */
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/proc.h"
+#include "proto/msg.h"
+#include "shim/session.h"
+
+#define START_DEADLINE_MS 30000 /* from the restored machine to the process's start */
+#define COLD_START_DEADLINE_MS \
+	180000                  /* the same with a boot in between, emulated, on a busy host */
+#define CLEAN_DEADLINE_MS 30000 /* for the guest to sync and unmount */
+#define STATUS_NOT_STARTED 125
+#define STATUS_LOST 137 /* the machine went away under the process: as if killed */
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 60000
+#define STABLE_MS 10000 /* a run of this length resets the back-off */
+
+static int start_machine(struct shim *shim, struct err *err);
+static void end_run(struct shim *shim);
+
+void shim_set_state(struct shim *shim, enum container_state state)
+{
+	struct err err = { 0 };
+
+	shim->container->state = state;
+	if (containers_update(shim->store, shim->container, &err) < 0)
+		log_error("container=%s cannot record its state: %s", shim->container->config.id,
+			  err.message);
+}
+
+static void set_failure(struct shim *shim, int code, uint32_t status, const char *message)
+{
+	if (shim->failure.code)
+		return;
+	shim->failure.code = code;
+	shim->failure.status = status;
+	snprintf(shim->failure.message, sizeof(shim->failure.message), "%s", message);
+	err_sanitize(shim->failure.message);
+}
+
+uint32_t shim_default_stop_signal(const struct shim *shim)
+{
+	const char *name = shim->container->config.stop_signal;
+	int signal = name ? proc_signal_parse(name) : SIGTERM;
+
+	return signal > 0 ? (uint32_t)signal : SIGTERM;
+}
+
+/* --- actions --- */
+
+static void send_shutdown(struct shim *shim, uint32_t signal, uint32_t timeout_ms)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	msg_shutdown_encode(&(struct msg_shutdown){ signal, timeout_ms }, &out);
+	if (mux_send_control(shim->guest, MSG_SHUTDOWN, out.text, out.length) < 0)
+		shim_event(shim, EVENT_GONE);
+	else
+		loop_arm(shim->deadline, (uint64_t)timeout_ms + CLEAN_DEADLINE_MS);
+}
+
+static void act_none(struct shim *shim)
+{
+}
+
+static void act_started(struct shim *shim)
+{
+	loop_disarm(shim->deadline);
+	shim->phase = PHASE_RUNNING;
+	shim->main_status = STATUS_LOST; /* until it is known better */
+	shim->started_ms = clock_monotonic_ms();
+	shim->container->started_at = time(NULL);
+	shim_set_state(shim, CONTAINER_RUNNING);
+	relay_started(shim, MSG_PROCESS_MAIN);
+	log_timeline("shim: process started");
+}
+
+static void act_end(struct shim *shim)
+{
+	end_run(shim);
+}
+
+static void act_lost(struct shim *shim)
+{
+	set_failure(shim, -EIO, 125, "the machine ended unexpectedly (see 'hull logs --boot')");
+	act_end(shim);
+}
+
+static void act_start_late(struct shim *shim)
+{
+	set_failure(shim, -ETIMEDOUT, 125,
+		    "the machine did not answer in time (see 'hull logs --boot')");
+	if (shim->template_used)
+		template_discard(&shim->template);
+	act_end(shim);
+}
+
+static void act_stop_early(struct shim *shim)
+{
+	set_failure(shim, -ECANCELED, 125, "stopped while it was starting");
+	act_end(shim);
+}
+
+static void act_stop(struct shim *shim)
+{
+	shim->phase = PHASE_STOPPING;
+	if (shim->container->state == CONTAINER_PAUSED)
+		vm_resume(shim->vm, NULL);
+	shim_set_state(shim, CONTAINER_STOPPING);
+	send_shutdown(shim, shim->stop_signal, shim->stop_timeout_ms);
+}
+
+/* The main process ended by itself. What it wrote is worth cleaning up for only if somebody can
+ * start or read it again. */
+static void act_exited(struct shim *shim)
+{
+	if (shim->container->config.auto_remove) {
+		act_end(shim);
+		return;
+	}
+	shim->phase = PHASE_CLOSING;
+	send_shutdown(shim, 0, 0);
+}
+
+static void act_restart(struct shim *shim)
+{
+	struct err err = { 0 };
+
+	shim->restarts++;
+	if (start_machine(shim, &err) < 0) {
+		set_failure(shim, err.code, 125, err.message);
+		act_end(shim);
+	}
+}
+
+static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
+	[PHASE_STARTING] = {
+		[EVENT_STARTED] = act_started,
+		[EVENT_FAILED] = act_end,
+		[EVENT_EXITED] = act_end,
+		[EVENT_STOP] = act_stop_early,
+		[EVENT_GONE] = act_lost,
+		[EVENT_LATE] = act_start_late,
+	},
+	[PHASE_RUNNING] = {
+		[EVENT_FAILED] = act_none,
+		[EVENT_EXITED] = act_exited,
+		[EVENT_STOP] = act_stop,
+		[EVENT_GONE] = act_lost,
+	},
+	[PHASE_STOPPING] = {
+		[EVENT_CLEAN] = act_end,
+		[EVENT_GONE] = act_end,
+		[EVENT_LATE] = act_end,
+	},
+	[PHASE_CLOSING] = {
+		[EVENT_CLEAN] = act_end,
+		[EVENT_GONE] = act_end,
+		[EVENT_LATE] = act_end,
+	},
+	[PHASE_BACKOFF] = {
+		[EVENT_STOP] = act_end,
+		[EVENT_LATE] = act_restart,
+	},
+};
+
+void shim_event(struct shim *shim, enum event event)
+{
+	void (*action)(struct shim * shim) = actions[shim->phase][event];
+
+	if (action)
+		action(shim);
+}
+
+/* --- the guest --- */
+
+static int on_started(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct msg_started started;
+	int r = msg_started_decode(data, size, &started);
+
+	if (r < 0)
+		return r;
+	if (started.process == MSG_PROCESS_MAIN)
+		shim_event(shim, EVENT_STARTED);
+	else
+		relay_started(shim, started.process);
+	return 0;
+}
+
+static int on_failed(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct msg_failed failed;
+	int r = msg_failed_decode(data, size, &failed);
+	struct failure failure = { 0 };
+
+	if (r < 0)
+		return r;
+	failure.status = failed.status;
+	failure.code = failed.status == 127 ? -ENOENT : failed.status == 126 ? -EACCES : -EIO;
+	snprintf(failure.message, sizeof(failure.message), "%s", failed.message);
+	err_sanitize(failure.message);
+	if (failed.process > MSG_PROCESS_MAIN) {
+		relay_failed(shim, failed.process, &failure);
+		return 0;
+	}
+	if (shim->phase != PHASE_STARTING)
+		return -EPROTO;
+	shim->failure = failure;
+	shim->main_status = failed.status;
+	shim_event(shim, EVENT_FAILED);
+	return 0;
+}
+
+static int on_exited(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct msg_exited exited;
+	int r = msg_exited_decode(data, size, &exited);
+
+	if (r < 0)
+		return r;
+	if (exited.process != MSG_PROCESS_MAIN) {
+		relay_exited(shim, exited.process, exited.status, exited.oom_killed);
+		return 0;
+	}
+	if (shim->main_exited)
+		return -EPROTO;
+	log_timeline("shim: process exited");
+	shim->main_exited = true;
+	shim->main_status = exited.status;
+	shim->oom_killed = exited.oom_killed;
+	shim_event(shim, EVENT_EXITED);
+	return 0;
+}
+
+static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
+{
+	struct shim *shim = ctx;
+	struct msg_stats stats;
+
+	switch (type) {
+	case MSG_HELLO:
+	case MSG_SESSION_DONE:
+	case MSG_PONG:
+	case MSG_OOM:
+		return 0;
+	case MSG_STARTED:
+		return on_started(shim, payload, size);
+	case MSG_FAILED:
+		return on_failed(shim, payload, size);
+	case MSG_EXITED:
+		return on_exited(shim, payload, size);
+	case MSG_SHUTDOWN_DONE:
+		shim_event(shim, EVENT_CLEAN);
+		return 0;
+	case MSG_STATS_REPLY:
+		if (msg_stats_decode(payload, size, &stats) < 0)
+			return -EPROTO;
+		server_stats_reply(shim, payload, size);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static void guest_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
+{
+	relay_guest_data(ctx, stream, data, size);
+}
+
+static void guest_eof(void *ctx, uint32_t stream)
+{
+	relay_guest_eof(ctx, stream);
+}
+
+static void guest_reset(void *ctx, uint32_t stream)
+{
+	relay_guest_reset(ctx, stream);
+}
+
+static void guest_writable(void *ctx, uint32_t stream)
+{
+	relay_guest_writable(ctx, stream);
+}
+
+static void guest_closed(void *ctx, int error)
+{
+	struct shim *shim = ctx;
+
+	if (error == -EPROTO)
+		set_failure(shim, -EPROTO, 125, "the guest broke the protocol");
+	shim_event(shim, EVENT_GONE);
+}
+
+static const struct mux_ops guest_ops = {
+	.control = guest_control,
+	.data = guest_data,
+	.eof = guest_eof,
+	.reset = guest_reset,
+	.writable = guest_writable,
+	.closed = guest_closed,
+};
+
+/* --- the machine --- */
+
+static void vm_event(void *ctx, const char *name)
+{
+	struct shim *shim = ctx;
+
+	if (str_eq(name, "panic"))
+		set_failure(shim, -EIO, 125,
+			    "the guest's kernel panicked (see 'hull logs --boot')");
+	if (!str_eq(name, "reset"))
+		shim_event(shim, EVENT_GONE);
+}
+
+static void vm_exited(void *ctx, int status)
+{
+	shim_event(ctx, EVENT_GONE);
+}
+
+static const struct vm_ops vm_ops = { .event = vm_event, .exited = vm_exited };
+
+static int send_session(struct shim *shim, struct err *err)
+{
+	const struct container_config *config = &shim->container->config;
+	AUTO_SBUF struct sbuf out = { 0 };
+	int r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
+			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns, &out,
+			       err);
+
+	if (r < 0)
+		return r;
+	relay_add(shim, MSG_PROCESS_MAIN, config->process.stdin_open);
+	r = mux_send_control(shim->guest, MSG_SESSION, out.text, out.length);
+	if (r < 0)
+		return err_set(err, r, "cannot talk to the guest: %m");
+	return 0;
+}
+
+static int boot(struct shim *shim, bool use_template, struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
+	AUTO_FREE char *scratch = path_join(dir, "scratch.img");
+	AUTO_FREE char *console = path_join(dir, "boot.log");
+	AUTO_FREE char *emulator_log = path_join(dir, "vm.log");
+	struct vm_options options = {
+		.shape = { .accel = str_eq(shim->launch.accel, "kvm") ? ACCEL_KVM : ACCEL_TCG,
+			   .vcpus = shim->launch.vcpus,
+			   .memory_bytes = shim->launch.memory_bytes,
+			   .qemu = shim->launch.qemu,
+			   .kernel = shim->launch.kernel,
+			   .modules = shim->launch.modules,
+			   .init = shim->launch.init },
+		.template = use_template ? &shim->template : NULL,
+		.work_dir = dir,
+		.disks = { { shim->launch.root_disk, VM_DISK_VMDK }, { scratch, VM_DISK_RAW } },
+		.console_path = console,
+		.log_path = emulator_log,
+	};
+	int r = vm_spawn(&options, &shim->vm, err);
+
+	if (r < 0)
+		return r;
+	log_timeline("shim: emulator spawned");
+	shim->template_used = use_template;
+	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
+	r = vm_run(shim->vm, err);
+	if (r < 0)
+		return r;
+	log_timeline("shim: machine runs");
+	return 0;
+}
+
+static void free_machine(struct shim *shim)
+{
+	relay_clear(shim);
+	shim->guest = mux_free(shim->guest);
+	shim->vm = vm_free(shim->vm);
+}
+
+/* As free_machine, from inside the machine's or the channel's own callback: freed when that
+ * returned. */
+static void retire_machine(struct shim *shim)
+{
+	relay_clear(shim);
+	shim->retired_guest = TAKE_PTR(shim->guest);
+	shim->retired_vm = TAKE_PTR(shim->vm);
+	loop_arm(shim->undertaker, 0);
+}
+
+static void on_undertaker(void *ctx)
+{
+	struct shim *shim = ctx;
+
+	shim->retired_guest = mux_free(shim->retired_guest);
+	shim->retired_vm = vm_free(shim->retired_vm);
+}
+
+/* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */
+static int start_machine(struct shim *shim, struct err *err)
+{
+	bool use_template = shim->has_template;
+	int r;
+
+	shim->phase = PHASE_STARTING;
+	shim->main_exited = shim->oom_killed = shim->reported = false;
+	shim->failure = (struct failure){ 0 };
+	shim->main_status = STATUS_NOT_STARTED;
+	shim->next_process_id = MSG_PROCESS_MAIN + 1;
+	r = boot(shim, use_template, err);
+	if (r == -ESTALE && use_template) {
+		log_warning("container=%s template discarded: %s", shim->container->config.id,
+			    err ? err->message : "");
+		free_machine(shim);
+		template_discard(&shim->template);
+		shim->has_template = use_template = false;
+		r = boot(shim, false, err);
+	}
+	if (r == 0)
+		r = send_session(shim, err);
+	if (r < 0) {
+		free_machine(shim);
+		return r;
+	}
+	vm_watch(shim->vm, shim->loop, &vm_ops, shim);
+	loop_arm(shim->deadline, use_template ? START_DEADLINE_MS : COLD_START_DEADLINE_MS);
+	return 0;
+}
+
+/* --- the end of a run --- */
+
+static bool wants_restart(const struct shim *shim)
+{
+	const char *policy = str_or(shim->container->config.restart, "no");
+	const char *count = str_after(policy, "on-failure:");
+	uint32_t max = UINT32_MAX;
+
+	if (shim->user_stopped || shim->failure.status == 127 || shim->failure.status == 126)
+		return false;
+	if (str_eq(policy, "always") || str_eq(policy, "unless-stopped"))
+		return true;
+	if (!str_starts(policy, "on-failure") || (shim->main_exited && shim->main_status == 0))
+		return false;
+	if (count && str_parse_u32(count, &max) < 0)
+		return false;
+	return shim->restarts < max;
+}
+
+static uint64_t backoff_ms(struct shim *shim)
+{
+	uint64_t delay = BACKOFF_FIRST_MS;
+
+	if (shim->started_ms && clock_monotonic_ms() - shim->started_ms > STABLE_MS)
+		shim->restarts = 0;
+	for (uint32_t i = 0; i < shim->restarts && delay < BACKOFF_MAX_MS; i++)
+		delay *= 2;
+	return delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS;
+}
+
+static void fill_end(struct shim *shim, struct container *row)
+{
+	free(row->error);
+	row->error = shim->failure.code ? xstrdup(shim->failure.message) : NULL;
+	row->has_exit_code = true;
+	row->exit_code = (int32_t)shim->main_status;
+	row->finished_at = time(NULL);
+}
+
+static void tell_clients(struct shim *shim)
+{
+	if (shim->failure.code && !shim->main_exited)
+		relay_failed(shim, MSG_PROCESS_MAIN, &shim->failure);
+	relay_report_main(shim);
+	server_report_end(shim);
+}
+
+static void remove_container(struct shim *shim)
+{
+	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
+	AUTO_FREE char *run_dir = launch_run_dir(shim->launch.run, shim->launch.uuid);
+	struct err err = { 0 };
+
+	shim->log = log_writer_close(shim->log);
+	if (path_remove_tree(dir, &err) < 0 || path_remove_tree(run_dir, &err) < 0)
+		log_warning("container=%s %s", shim->container->config.id, err.message);
+}
+
+/* With auto_remove the row goes first, so that the name is free when the client hears of the end;
+ * what is left of the run is cleared away while the client goes on. Otherwise the row, the lock and
+ * the machine are all done with before anybody is told. */
+static void end_for_good(struct shim *shim)
+{
+	struct err err = { 0 };
+
+	shim->phase = PHASE_ENDED;
+	server_close(shim);
+	if (shim->container->config.auto_remove) {
+		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
+			log_error("container=%s %s", shim->container->config.id, err.message);
+		tell_clients(shim);
+		for (struct client *client = shim->clients; client; client = client->next)
+			mux_flush(client->mux, 0);
+		log_timeline("shim: end told");
+		if (shim->vm)
+			vm_kill(shim->vm);
+		retire_machine(shim);
+		remove_container(shim);
+	} else {
+		if (shim->vm)
+			vm_kill(shim->vm);
+		fill_end(shim, shim->container);
+		shim_set_state(shim, CONTAINER_STOPPED);
+		log_writer_flush(shim->log);
+		close(TAKE_FD(shim->lock_fd));
+		tell_clients(shim);
+		retire_machine(shim);
+	}
+	loop_quit(shim->loop, 0);
+}
+
+static void end_run(struct shim *shim)
+{
+	loop_disarm(shim->deadline);
+	if (shim->phase == PHASE_BACKOFF || !wants_restart(shim)) {
+		end_for_good(shim);
+		return;
+	}
+	fill_end(shim, shim->container);
+	shim_set_state(shim, CONTAINER_RUNNING);
+	tell_clients(shim);
+	retire_machine(shim);
+	shim->phase = PHASE_BACKOFF;
+	loop_arm(shim->deadline, backoff_ms(shim));
+}
+
+static void on_deadline(void *ctx)
+{
+	shim_event(ctx, EVENT_LATE);
+}
+
+static void on_terminate(void *ctx, int signal, int32_t sender)
+{
+	struct shim *shim = ctx;
+
+	shim->stop_signal = shim_default_stop_signal(shim);
+	shim->stop_timeout_ms = 5000;
+	shim->user_stopped = true;
+	shim_event(shim, EVENT_STOP);
+}
+
+/* Clients get a while to read what is queued for them. */
+static void drain_clients(struct shim *shim)
+{
+	uint64_t end = clock_monotonic_ms() + 10000;
+
+	while (shim->clients && clock_monotonic_ms() < end)
+		if (loop_run_once(shim->loop, 1000) < 0)
+			break;
+}
+
+int shim_run(struct shim *shim, struct err *err)
+{
+	struct client *first;
+	int r;
+
+	loop_add_signal(shim->loop, SIGTERM, on_terminate, shim);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	shim->deadline = loop_add_timer(shim->loop, on_deadline, shim);
+	shim->undertaker = loop_add_timer(shim->loop, on_undertaker, shim);
+	r = server_open(shim, err);
+	if (r < 0)
+		return r;
+	first = server_add_client(shim, LAUNCH_FD_CLIENT);
+	r = start_machine(shim, err);
+	if (r < 0) {
+		/* Told as any other end, so that the row and the lock come first. */
+		set_failure(shim, r, STATUS_NOT_STARTED, err->message);
+		server_send_error(first, r, 125, err->message);
+		server_drop(first);
+		act_end(shim);
+	} else {
+		first->asked = true;
+		relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach, true);
+		r = loop_run(shim->loop);
+	}
+	on_undertaker(shim);
+	drain_clients(shim);
+	return r;
+}
