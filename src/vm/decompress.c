@@ -27,7 +27,7 @@ static int read_all(struct archive *archive, size_t max, uint8_t **ret_data, siz
 		if (size == capacity) {
 			uint8_t *larger;
 
-			capacity = capacity ? 2 * capacity : 1024 * 1024;
+			capacity = capacity ? 2 * capacity : 1u << 20;
 			larger = realloc(data, capacity);
 			if (!larger)
 				return err_set(err, -ENOMEM, "not enough memory to decompress");

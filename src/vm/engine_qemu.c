@@ -132,7 +132,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
 {
 	CLEANUP(freep) struct qemu *qemu = xcalloc(1, sizeof(*qemu));
-	struct launch_process process;
+	struct launch_process process = { 0 };
 	int r;
 
 	*qemu = (struct qemu){

@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-#define KERNEL_IMAGE_MAX (512ull * 1024 * 1024)
-#define KERNEL_ELF_MAX (1024ull * 1024 * 1024)
+#define KERNEL_IMAGE_MAX (512ull << 20)
+#define KERNEL_ELF_MAX (1ull << 30)
 #define KERNEL_RELEASE_MAX 65 /* as in struct utsname */
 
 /* Where the compressed ELF of a bzImage lies (Linux: Documentation/arch/x86/boot.rst): borrowed

@@ -12,8 +12,8 @@
 #include "base/vec.h"
 #include "vm/decompress.h"
 
-#define INDEX_MAX (16u * 1024 * 1024)
-#define MODULE_MAX (64u * 1024 * 1024)
+#define INDEX_MAX (16u << 20)
+#define MODULE_MAX (64u << 20)
 #define DEPENDS_MAX 4096
 
 static const struct {

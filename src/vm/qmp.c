@@ -88,16 +88,15 @@ int64_t qmp_send(struct qmp *qmp, const char *command, json_t *arguments, struct
 	return qmp->last_id;
 }
 
-static int handle_event(struct qmp *qmp, const char *name, const json_t *message)
+static void handle_event(struct qmp *qmp, const char *name, const json_t *message)
 {
 	struct qmp_event event;
 
 	if (qmp->events.count >= QMP_EVENTS_MAX)
-		return 0;
+		return;
 	event = (struct qmp_event){ .name = xstrdup(name),
 				    .data = json_incref(json_get_object(message, "data")) };
 	VEC_PUSH(&qmp->events, event);
-	return 0;
 }
 
 static int handle_line(struct qmp *qmp, const char *line, size_t size, struct err *err)
@@ -111,8 +110,8 @@ static int handle_line(struct qmp *qmp, const char *line, size_t size, struct er
 		return err ? (err->code = -EPROTO) : -EPROTO;
 	event = json_get_string(message, "event");
 	if (event)
-		return handle_event(qmp, event, message);
-	if (json_object_get(message, "QMP"))
+		handle_event(qmp, event, message);
+	if (event || json_object_get(message, "QMP"))
 		return 0;
 	if (!json_object_get(message, "return") && !json_get_object(message, "error"))
 		return err_set(err, -EPROTO, "the emulator's answer is not QMP");

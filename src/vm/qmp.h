@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/json.h"
 
-#define QMP_LINE_MAX (1024 * 1024)
+#define QMP_LINE_MAX (1 << 20)
 #define QMP_EVENTS_MAX 64 /* later ones are dropped */
 
 struct qmp;

@@ -23,8 +23,8 @@
 #include "vm/template_make.h"
 #include "vm/template_ram.h"
 
-#define MANIFEST_MAX (1024 * 1024)
-#define STATE_MAX (64 * 1024 * 1024)
+#define MANIFEST_MAX (1u << 20)
+#define STATE_MAX (64ll << 20)
 #define UNFINISHED ".making-" /* and the name: a template's directory while it is made */
 
 /* Where the template of a shape is kept, and what guards it. */
@@ -49,13 +49,18 @@ void template_release(struct template *template)
 	*template = (struct template){ 0 };
 }
 
-static void template_of_directory(const char *directory, struct template *ret)
+void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template)
 {
-	*ret = (struct template){
+	struct stat st = { 0 };
+
+	*ret_template = (struct template){
 		.directory = xstrdup(directory),
 		.ram_path = path_join(directory, "ram"),
 		.state_path = path_join(directory, "state"),
+		.ram_bytes = ram_bytes,
 	};
+	if (lstat(ret_template->ram_path, &st) == 0 && S_ISREG(st.st_mode))
+		ret_template->ram_inode = st.st_ino;
 }
 
 static int read_manifest(const char *directory, json_t **ret_manifest)
@@ -172,9 +177,7 @@ static int find(const struct place *place, struct template *ret_template, struct
 
 	if (read_manifest(directory, &manifest) < 0)
 		return err_set(err, -ENOENT, "there is no template for this machine");
-	template_of_directory(directory, &template);
-	template.ram_bytes = place->shape->memory_bytes;
-	template.ram_inode = (uint64_t)json_get_int(manifest, "ram_inode", 0);
+	template_open(directory, place->shape->memory_bytes, &template);
 	if (!str_eq(json_get_string(manifest, "key"), place->key.text) ||
 	    !state_is_good(&template, manifest) || !ram_is_unchanged(&template, manifest) ||
 	    !ram_is_good(place, &template, manifest))
@@ -288,6 +291,9 @@ static int make(const struct place *place, const struct template_progress *progr
 	r = path_remove_tree(directory, err);
 	if (r == 0)
 		r = make_in(place, unfinished, directory, progress, err);
+	/* One boot in some hundreds ends early under emulation. */
+	if (r == -EIO && path_remove_tree(unfinished, err) == 0)
+		r = make_in(place, unfinished, directory, progress, err);
 	if (r < 0) {
 		path_remove_tree(unfinished, NULL);
 		err_context(err, "cannot make a template");
@@ -313,18 +319,13 @@ static int lock_maker(const struct place *place, const struct template_progress 
 }
 
 /* Just made, by us and under the lock: its sums need not be taken again. */
-static int trust_made(const struct place *place, struct err *err)
+static void trust_made(const struct place *place)
 {
 	AUTO_FREE char *directory = path_join(place->templates_dir, "%s", place->key.name);
 	CLEANUP(template_release) struct template template = { 0 };
-	struct stat st;
 
-	template_of_directory(directory, &template);
-	if (stat(template.ram_path, &st) < 0)
-		return err_set(err, -errno, "cannot stat '%s': %m", template.ram_path);
-	template.ram_inode = st.st_ino;
+	template_open(directory, place->shape->memory_bytes, &template);
 	write_marker(place, &template);
-	return 0;
 }
 
 int template_ensure(const char *templates_dir, const char *run_dir,
@@ -349,9 +350,10 @@ int template_ensure(const char *templates_dir, const char *run_dir,
 	if (find(&place, ret_template, NULL) == 0)
 		return 0;
 	r = make(&place, progress, err);
-	if (r == 0)
-		r = trust_made(&place, err);
-	return r < 0 ? r : find(&place, ret_template, err);
+	if (r < 0)
+		return r;
+	trust_made(&place);
+	return find(&place, ret_template, err);
 }
 
 void template_discard(struct template *template)

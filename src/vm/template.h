@@ -34,6 +34,9 @@ int template_find(const char *templates_dir, const char *run_dir, const struct m
 int template_ensure(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template_progress *progress,
 		    struct template *ret_template, struct err *err);
+/* The template in a directory that template_ensure has returned (to another process): not checked
+ * again. */
+void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template);
 /* Removes a template that failed to restore, so that the next start makes it again. Running VMs
  * keep their mapping. */
 void template_discard(struct template *template);

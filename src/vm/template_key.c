@@ -36,9 +36,9 @@ static void add_host_cpu(struct sbuf *text)
 #ifdef __x86_64__
 	unsigned int brand[13] = { 0 };
 
-	for (unsigned int i = 0; i < 3; i++)
-		__get_cpuid(0x80000002 + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
-			    &brand[4 * i + 3]);
+	for (size_t i = 0; i < 3; i++)
+		__get_cpuid((unsigned int)(0x80000002 + i), &brand[4 * i], &brand[4 * i + 1],
+			    &brand[4 * i + 2], &brand[4 * i + 3]);
 	sbuf_addf(text, "cpu %s\n", (const char *)brand);
 #endif
 }

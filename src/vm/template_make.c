@@ -24,7 +24,7 @@
 #define COMMAND_TIMEOUT_MS 20000
 #define QUIET_SAMPLE_MS 50
 #define QUIET_SAMPLES 20
-#define STATE_MAX (64 * 1024 * 1024)
+#define STATE_MAX (64ll << 20)
 
 /* The machine that will be the template. Its memory and state are memfds, so that a full disk shows
  * where we write the files, not as a SIGBUS in the emulator. */
@@ -131,30 +131,24 @@ static int read_agent(struct maker *maker, void *data, size_t size, uint64_t dea
 	return 0;
 }
 
-static uint32_t le32(const uint8_t *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 /* MSG_HELLO is the only thing the guest says by itself; it is read here so that nobody who restores
  * the template gets half of it. Its content is the session's to judge. */
 static int wait_hello(struct maker *maker, struct err *err)
 {
 	uint64_t deadline_ms = clock_monotonic_ms() + BOOT_TIMEOUT_MS;
-	uint8_t header[FRAME_HEADER_SIZE];
+	uint8_t encoded[FRAME_HEADER_SIZE];
 	uint8_t payload[1024];
-	uint32_t length;
+	struct frame_header header;
 	int r;
 
-	r = read_agent(maker, header, sizeof(header), deadline_ms, err);
+	r = read_agent(maker, encoded, sizeof(encoded), deadline_ms, err);
 	if (r < 0)
 		return r;
-	length = le32(header);
-	if (length > sizeof(payload) || le32(header + 4) != FRAME_STREAM_CONTROL ||
-	    le32(header + 8) != MSG_HELLO)
+	if (frame_decode(encoded, &header) < 0 || header.length > sizeof(payload) ||
+	    header.stream != FRAME_STREAM_CONTROL || header.type != MSG_HELLO)
 		return err_set(err, -EPROTO,
 			       "the template machine's agent does not speak our protocol");
-	return read_agent(maker, payload, length, deadline_ms, err);
+	return read_agent(maker, payload, header.length, deadline_ms, err);
 }
 
 /* CPU time that the emulator has used, in clock ticks. */

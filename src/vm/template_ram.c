@@ -11,7 +11,7 @@
 #include "vm/template_ram.h"
 
 #define PAGE 4096u
-#define CHUNK (256 * PAGE)
+#define CHUNK ((size_t)256 * PAGE)
 
 struct pass {
 	int from;
