@@ -139,7 +139,7 @@ static int open_uevents(void)
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 
 	if (fd >= 0)
-		bind(fd, (struct sockaddr *)&address, sizeof(address));
+		(void)!bind(fd, (struct sockaddr *)&address, sizeof(address));
 	return fd;
 }
 
