@@ -21,7 +21,7 @@
 #include "guest/user.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define ACCOUNTS_MAX (4 * 1024 * 1024)
+#define ACCOUNTS_MAX ((size_t)4 * 1024 * 1024)
 #define NOFILE_SOFT 1024
 #define NOFILE_HARD 524288
 
@@ -227,7 +227,7 @@ static uint32_t execute(char **args, char **env, struct err *err)
 uint32_t become(const struct msg_process *process, const char *hostname, const int stdio[3],
 		struct err *err)
 {
-	struct user user;
+	struct user user = { 0 };
 
 	umask(022);
 	if (set_stdio(stdio, process->flags & MSG_PROCESS_TTY, err) < 0 ||

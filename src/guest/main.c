@@ -139,13 +139,13 @@ static int open_uevents(void)
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 
 	if (fd >= 0)
-		bind(fd, (struct sockaddr *)&address, sizeof(address));
+		(void)!bind(fd, (struct sockaddr *)&address, sizeof(address));
 	return fd;
 }
 
 static int boot(struct err *err)
 {
-	AUTO_CLOSE int uevent_fd = open_uevents();
+	AUTO_CLOSE int uevent_fd = -1;
 	AUTO_CLOSE int cgroup_fd = -1;
 	struct stage stage;
 	int port;
@@ -158,6 +158,7 @@ static int boot(struct err *err)
 	if (r < 0)
 		return r;
 	open_console();
+	uevent_fd = open_uevents();
 	/* What a child of ours is before it executes something is nobody's business. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_loopback();

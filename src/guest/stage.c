@@ -93,8 +93,8 @@ static uint32_t carry_out(int sock, struct err *err)
 	int trees[MSG_MOUNTS_MAX];
 	int fixed[FIXED_FDS];
 	struct order_header header;
-	struct msg_session session;
-	struct msg_process process;
+	struct msg_session session = { 0 };
+	struct msg_process process = { 0 };
 	int r = receive_header(sock, &header, fixed, trees);
 
 	if (r < 0)

@@ -183,7 +183,7 @@ int user_lookup(const char *passwd, const char *group, const char *spec, char *c
 			return r;
 	}
 	STRV_EACH (groups, it) {
-		gid_t gid;
+		gid_t gid = 0;
 
 		r = resolve_group(group, *it, &gid, err);
 		if (r < 0)

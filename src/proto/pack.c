@@ -130,7 +130,9 @@ char **unpack_strv(struct unpack *in, size_t max)
 	}
 	for (uint32_t i = 0; i < count; i++)
 		strv[i] = (char *)unpack_string(in);
-	return in->failed ? NULL : TAKE_PTR(strv);
+	if (in->failed)
+		return NULL;
+	return TAKE_PTR(strv);
 }
 
 void unpack_bytes(struct unpack *in, void *out, size_t size)
