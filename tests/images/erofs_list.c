@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* erofs_list FILE...: the tree of the files read as one EROFS disk, one line per name; the same form
- * as tests/images/list-tree prints of a directory. */
+/* erofs_list FILE...: the tree of the files read as one EROFS disk, one line per name; the same
+ * form as tests/images/list-tree prints of a directory. */
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -29,7 +29,8 @@ static int print(void *ctx, const char *path, const struct erofs_stat *st)
 		EVP_Digest(content, st->size, digest, &length, EVP_sha256(), NULL);
 		hash_hex(digest, length, hex);
 	}
-	printf("/%s %06o %" PRIu32 ":%" PRIu32 " %" PRId64 " %" PRIu32 " %" PRIu64 " %u:%u %.16s %s\n",
+	printf("/%s %06o %" PRIu32 ":%" PRIu32 " %" PRId64 " %" PRIu32 " %" PRIu64
+	       " %u:%u %.16s %s\n",
 	       path, st->mode, st->uid, st->gid, st->mtime, S_ISDIR(st->mode) ? 0 : st->nlink,
 	       content ? st->size : 0, (st->rdev >> 8) & 0xfff,
 	       (st->rdev & 0xff) | ((st->rdev >> 12) & 0xfff00), hex, xattrs);

@@ -166,10 +166,10 @@ static int compare_text(const void *a, const void *b)
 
 char *erofs_image_xattrs(struct erofs_image *image, const struct erofs_stat *st)
 {
-	static const char *const prefixes[] = { "?",	      "user.",
-						"system.posix_acl_access", "system.posix_acl_default",
-						"trusted.",   "?",
-						"security." };
+	static const char *const prefixes[] = {
+		"?", "user.",    "system.posix_acl_access", "system.posix_acl_default", "trusted.",
+		"?", "security."
+	};
 	uint64_t end = st->body;
 	uint64_t at = end - st->xattr_size + 12;
 	AUTO_STRV char **items = NULL;
@@ -193,7 +193,7 @@ char *erofs_image_xattrs(struct erofs_image *image, const struct erofs_stat *st)
 	}
 	if (items)
 		qsort(items, strv_count(items), sizeof(*items), compare_text);
-	STRV_EACH(items, item)
+	STRV_EACH (items, item)
 		sbuf_addf(&text, "%s%s", text.length ? "," : "", *item);
 	return sbuf_take(&text);
 }
@@ -225,8 +225,8 @@ static int list_block(struct erofs_image *image, struct listing *listing, const 
 
 	if (!count || first % 12 || first >= size)
 		return problem(image, "a directory block is malformed");
-	listing->entries = xrealloc(listing->entries, listing->count + count,
-				    sizeof(*listing->entries));
+	listing->entries =
+		xrealloc(listing->entries, listing->count + count, sizeof(*listing->entries));
 	for (size_t i = 0; i < count; i++) {
 		struct entry *e = &listing->entries[listing->count++];
 		size_t from = b[12 * i + 8] | (size_t)b[12 * i + 9] << 8;
@@ -267,7 +267,7 @@ int erofs_image_find(struct erofs_image *image, const char *path, struct erofs_s
 
 	if (erofs_image_stat(image, image->root, &st) < 0)
 		return -1;
-	STRV_EACH(parts, part) {
+	STRV_EACH (parts, part) {
 		CLEANUP(listing_release) struct listing listing = { 0 };
 		bool found = false;
 
@@ -289,8 +289,9 @@ int erofs_image_find(struct erofs_image *image, const char *path, struct erofs_s
 
 static unsigned type_of(uint32_t mode)
 {
-	static const unsigned char types[16] = { [1] = 5, [2] = 3, [4] = 2, [6] = 4,
-						 [8] = 1, [10] = 7, [12] = 6 };
+	static const unsigned char types[16] = {
+		[1] = 5, [2] = 3, [4] = 2, [6] = 4, [8] = 1, [10] = 7, [12] = 6
+	};
 
 	return types[mode >> 12];
 }

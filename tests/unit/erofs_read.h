@@ -42,7 +42,8 @@ char *erofs_image_content(struct erofs_image *image, const struct erofs_stat *st
 char *erofs_image_xattrs(struct erofs_image *image, const struct erofs_stat *st);
 
 typedef int (*erofs_visit_fn)(void *ctx, const char *path, const struct erofs_stat *st);
-/* Visits every name depth first, checking order and types of directory entries and the link counts. */
+/* Visits every name depth first, checking order and types of directory entries and the link counts.
+ */
 int erofs_image_walk(struct erofs_image *image, erofs_visit_fn visit, void *ctx);
 
 #endif
