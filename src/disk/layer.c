@@ -129,7 +129,7 @@ static int archive_failed(struct layer *l, struct archive *archive)
 
 static int bad(struct layer *l, int code, const char *what)
 {
-	return err_set(l->err, code, "malformed layer: entry '%s': %s", l->path.text, what);
+	return err_set(l->err, code, "malformed layer: entry '/%.500s': %s", l->path.text, what);
 }
 
 /* The error of a function that returned a code alone. */
