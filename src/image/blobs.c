@@ -19,6 +19,8 @@
 #include "image/manifest.h"
 #include "image/sha256.h"
 
+#define WRITEBACK_STEP (16 * 1024 * 1024)
+
 /* The hexadecimal part of a checked digest. */
 static const char *hex_of(const char *digest)
 {
@@ -198,6 +200,8 @@ int layer_lock(const char *root, const char *diff_id, struct err *err)
 /* Lets layer_convert pull a stream, and keeps the stream's error for the user. */
 struct pull {
 	struct stream *stream; /* borrowed */
+	int disk;	       /* borrowed */
+	uint64_t flushed;
 	struct err err;
 };
 
@@ -205,6 +209,11 @@ static ssize_t pull_read(void *ctx, const void **ret_data)
 {
 	struct pull *pull = ctx;
 
+	/* Write-back starts while there is still work to do, so that fdatasync ends soon. */
+	if (stream_digest_count(pull->stream) - pull->flushed >= WRITEBACK_STEP) {
+		pull->flushed = stream_digest_count(pull->stream);
+		sync_file_range(pull->disk, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
 	return stream_read(pull->stream, ret_data, &pull->err);
 }
 
@@ -244,6 +253,7 @@ int layer_make(struct task *task, struct stream *tar, const char *diff_id, char 
 	hashed = stream_digest_new(stream_borrow(tar), "layer", diff_id, STREAM_SIZE_UNKNOWN,
 				   &task->cancelled);
 	pull.stream = hashed;
+	pull.disk = disk;
 	r = layer_convert(pull_read, &pull, &layer_limits_default, disk, index, &info, err);
 	if (pull.err.code < 0)
 		return err_set(err, pull.err.code, "%s", pull.err.message);
