@@ -65,10 +65,10 @@ static const struct option_spec right_options[] = {
 	OPT_END,
 };
 
-#define CREATE_GROUPS                                                                           \
-	{ "Container options", life_options, 0 }, PROCESS_GROUP(OPTS, process),                 \
-		{ "Rights and start", right_options, 0 }, { "Resources", resource_options, 0 }, \
-		FETCH_GROUP(OPTS, fetch)
+#define CREATE_GROUPS                                                           \
+	{ "Container options", life_options, 0 }, PROCESS_GROUP(OPTS, process), \
+		{ "Rights and start", right_options, 0 },                       \
+		{ "Machine, files and network", resource_options, 0 }, FETCH_GROUP(OPTS, fetch)
 
 const struct option_group create_groups[] = { CREATE_GROUPS, { 0 } };
 const struct option_group run_groups[] = { { NULL, detach_options, 0 }, CREATE_GROUPS, { 0 } };
