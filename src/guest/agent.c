@@ -24,6 +24,7 @@
 #include "guest/mounts.h"
 #include "guest/process.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 #include "proto/mux.h"
 
 #define LAST_FLUSH_MS 2000
@@ -159,6 +160,8 @@ static int start_process(struct agent *agent, const struct msg_process *message,
 	}
 	VEC_PUSH(&agent->processes, process);
 	process_started(process, pid, report);
+	if (is_main)
+		timeline_point("guest: first process told to go");
 	return 0;
 }
 
@@ -181,9 +184,11 @@ static int begin_session(struct agent *agent, struct err *err)
 	r = clock_set_wall(session->wall_clock_ns);
 	if (r < 0)
 		return err_set(err, r, "cannot set the clock: %m");
+	timeline_point("guest: seeded, clock set");
 	r = cgroup_set_limits(agent->cgroup_fd, &session->limits, err);
 	if (r < 0)
 		return r;
+	timeline_point("guest: limits set");
 	agent->root_tree = mounts_root(session, err);
 	if (agent->root_tree < 0)
 		return agent->root_tree;
@@ -207,6 +212,7 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 
 	if (agent->has_session || agent->session_bytes)
 		return -EPROTO;
+	timeline_begin();
 	mux_restart(agent->mux);
 	agent->session_bytes = xmemdup(payload, size);
 	agent->session_size = size;
@@ -221,6 +227,12 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	mux_send_control(agent->mux, MSG_SESSION_DONE, "", 0);
 	if (agent->session.has_process)
 		exec_process(agent, &agent->session.process);
+	if (agent->session.timeline) {
+		AUTO_SBUF struct sbuf bytes = { 0 };
+
+		timeline_encode(&bytes);
+		mux_send_control(agent->mux, MSG_TIMELINE, bytes.text, bytes.length);
+	}
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "guest/disks.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 #define LOWER "/run/lower"
 #define SCRATCH "/run/scratch"
@@ -71,9 +72,11 @@ int mounts_root(const struct msg_session *session, struct err *err)
 	if (mount(disk, LOWER, "erofs", MS_RDONLY, NULL) < 0)
 		return err_set(err, -errno, "cannot mount the image's disk '%s': %m",
 			       session->root_serial);
+	timeline_point("guest: image mounted");
 	r = mount_scratch(session->scratch_serial, err);
 	if (r < 0)
 		return r;
+	timeline_point("guest: scratch mounted");
 	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(SCRATCH "/work", 0755) < 0 && errno != EEXIST))
 		return err_set(err, -errno, "cannot use the scratch disk: %m");
@@ -82,6 +85,7 @@ int mounts_root(const struct msg_session *session, struct err *err)
 		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work,"
 		  "redirect_dir=off,metacopy=off,index=off,xino=off") < 0)
 		return err_set(err, -errno, "cannot mount the root file system: %m");
+	timeline_point("guest: overlay mounted");
 	return clone_of(ROOT, err);
 }
 

@@ -200,7 +200,7 @@ int layer_lock(const char *root, const char *diff_id, struct err *err)
 /* Lets layer_convert pull a stream, and keeps the stream's error for the user. */
 struct pull {
 	struct stream *stream; /* borrowed */
-	int disk;	       /* borrowed */
+	int disk;              /* borrowed */
 	uint64_t flushed;
 	struct err err;
 };

@@ -256,8 +256,8 @@ static struct msg_limits limits_of(const struct container_config *config,
 }
 
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
-		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, struct sbuf *out,
-		   struct err *err)
+		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, bool timeline,
+		   struct sbuf *out, struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
@@ -281,6 +281,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 				   : config->default_read_only_paths ? read_only_default
 								     : config->read_only_paths,
 		.sysctls = config->sysctls,
+		.timeline = timeline,
 		.has_process = true,
 	};
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,

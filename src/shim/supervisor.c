@@ -247,6 +247,19 @@ static int on_exited(struct shim *shim, const uint8_t *data, size_t size)
 	return 0;
 }
 
+static int on_timeline(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct msg_timeline timeline;
+	int r = msg_timeline_decode(data, size, &timeline);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < timeline.count; i++)
+		log_debug("%8.1f ms  after the session came, %s",
+			  (double)timeline.points[i].ns / 1e6, timeline.points[i].name);
+	return 0;
+}
+
 static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
 {
 	struct shim *shim = ctx;
@@ -258,6 +271,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	case MSG_PONG:
 	case MSG_OOM:
 		return 0;
+	case MSG_TIMELINE:
+		return on_timeline(shim, payload, size);
 	case MSG_STARTED:
 		return on_started(shim, payload, size);
 	case MSG_FAILED:
@@ -340,8 +355,8 @@ static int send_session(struct shim *shim, struct err *err)
 	const struct container_config *config = &shim->container->config;
 	AUTO_SBUF struct sbuf out = { 0 };
 	int r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
-			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns, &out,
-			       err);
+			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
+			       shim->launch.debug, &out, err);
 
 	if (r < 0)
 		return r;
