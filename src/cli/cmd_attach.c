@@ -32,7 +32,7 @@ static int attach_run(struct cli *cli, const void *values, char **args, struct e
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)
 		r = engine_get(engine, args[0], &container, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	stdio.input = container->config.process.stdin_open && !options->no_stdin;
 	stdio.terminal = container->config.process.terminal;

@@ -38,7 +38,7 @@ static int exec_run(struct cli *cli, const void *values, char **args, struct err
 	r = process_options_apply(cli, &flags->process, &config.process, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = engine_exec(engine, args[0], &exec, flags->detach ? NULL : &stdio, &status, err);
 	if (r < 0)

@@ -23,27 +23,24 @@ static const struct option_spec history_options[] = {
 	OPT_END,
 };
 
-static int choose_image(const struct image_detail *detail, const char *asked,
-			const struct image **ret_image, struct err *err)
+/* The image for the platform asked for, else the host's, else the first; NULL with err set. */
+static const struct image *choose_image(const struct image_detail *detail, const char *asked,
+					struct err *err)
 {
 	struct platform wanted = platform_host();
 	AUTO_FREE char *text = NULL;
 
 	if (asked && platform_parse(asked, &wanted, err) < 0)
-		return -EINVAL;
-	for (size_t i = 0; i < detail->image_count; i++) {
-		if (platform_matches(&wanted, &detail->images[i]->platform)) {
-			*ret_image = detail->images[i];
-			return 0;
-		}
-	}
-	if (!asked && detail->image_count) {
-		*ret_image = detail->images[0];
-		return 0;
-	}
+		return NULL;
+	for (size_t i = 0; i < detail->image_count; i++)
+		if (platform_matches(&wanted, &detail->images[i]->platform))
+			return detail->images[i];
+	if (!asked && detail->image_count)
+		return detail->images[0];
 	text = platform_text(&wanted);
-	return err_set(err, -ENOENT, "image '%s' has no content for platform %s",
-		       detail->row.reference, text);
+	err_set(err, -ENOENT, "image '%s' has no content for platform %s", detail->row.reference,
+		text);
+	return NULL;
 }
 
 /* The steps, newest first, each with the compressed size of the layer that it made. */
@@ -95,7 +92,7 @@ static int history_run(struct cli *cli, const void *values, char **args, struct 
 {
 	const struct history_options *options = values;
 	CLEANUP(image_detail_release) struct image_detail detail = { 0 };
-	const struct image *image = NULL;
+	const struct image *image;
 	AUTO_JSON json_t *manifest = NULL;
 	AUTO_JSON json_t *steps = NULL;
 	struct engine *engine;
@@ -103,11 +100,12 @@ static int history_run(struct cli *cli, const void *values, char **args, struct 
 
 	if (r == 0)
 		r = engine_image_get(engine, args[0], &detail, err);
-	if (r == 0)
-		r = choose_image(&detail, options->platform, &image, err);
-	if (r == 0)
-		r = content_read_json(engine_get_root(engine), image->manifest.digest, &manifest,
-				      err);
+	if (r < 0)
+		return r;
+	image = choose_image(&detail, options->platform, err);
+	if (!image)
+		return err->code;
+	r = content_read_json(engine_get_root(engine), image->manifest.digest, &manifest, err);
 	if (r < 0)
 		return r;
 	steps = steps_of(image, manifest);

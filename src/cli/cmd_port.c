@@ -43,7 +43,7 @@ static int port_run(struct cli *cli, const void *options, char **args, struct er
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)
 		r = engine_get(engine, args[0], &container, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	VEC_EACH (&container->config.ports, it)
 		print_port(it, wanted, proto);

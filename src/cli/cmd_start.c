@@ -51,7 +51,7 @@ static int start_attached(struct cli *cli, const struct start_options *options, 
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)
 		r = engine_get(engine, id, &container, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	stdio.terminal = container->config.process.terminal;
 	r = engine_start(engine, id, &stdio, &status, err);

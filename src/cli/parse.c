@@ -228,7 +228,8 @@ static bool parse_rfc3339(const char *text, int64_t *ret_seconds)
 
 		if (!end || *end)
 			return false;
-		seconds -= (*rest == '-' ? -1 : 1) * (zone.tm_hour * 3600 + zone.tm_min * 60);
+		seconds -= (*rest == '-' ? -1 : 1) *
+			   (zone.tm_hour * INT64_C(3600) + zone.tm_min * INT64_C(60));
 	}
 	*ret_seconds = seconds;
 	return true;
