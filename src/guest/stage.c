@@ -122,6 +122,7 @@ static uint32_t carry_out(int sock, struct err *err)
 		sigset_t all;
 		pid_t pid;
 
+		setsid(); /* signals to its group are for it to pass on */
 		sigfillset(&all);
 		sigprocmask(SIG_BLOCK, &all, NULL);
 		pid = fork();
