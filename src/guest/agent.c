@@ -145,7 +145,9 @@ static int start_process(struct agent *agent, const struct msg_process *message,
 		return err_set(err, -ENOTCONN, "the container does not run");
 	if (find_process(agent, message->id))
 		return err_set(err, -EEXIST, "process %u exists already", message->id);
-	if (!is_main && !find_process(agent, MSG_PROCESS_MAIN))
+	/* Until the main process has executed its program, its namespaces still show ours. */
+	const struct process *main_process = find_process(agent, MSG_PROCESS_MAIN);
+	if (!is_main && (!main_process || !process_is_started(main_process)))
 		return err_set(err, -ESRCH, "the container does not run");
 	pid = process_new(&agent->owner, message, agent->stage.pts_fd, stdio, &process, err);
 	if (pid == 0)

@@ -340,6 +340,11 @@ void process_reaped(struct process *process, int wait_status)
 	finish_if_over(process);
 }
 
+bool process_is_started(const struct process *process)
+{
+	return process->started;
+}
+
 uint32_t process_id(const struct process *process)
 {
 	return process->id;

@@ -45,6 +45,8 @@ void process_reaped(struct process *process, int wait_status);
 /* Says MSG_EXITED now, whatever its streams still hold: for the shutdown. Calls `over`. */
 void process_finish(struct process *process);
 
+/* Whether MSG_STARTED was sent. */
+bool process_is_started(const struct process *process);
 uint32_t process_id(const struct process *process);
 pid_t process_pid(const struct process *process); /* 0 once it has been reaped */
 int process_signal(const struct process *process, const struct msg_signal *message);

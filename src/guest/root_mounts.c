@@ -186,10 +186,12 @@ static int attach_bind(int root_fd, const struct msg_mount *mount_message, struc
 	} else {
 		AUTO_FREE char *parent = parent_of(mount_message->target);
 		AUTO_CLOSE int dir = mounts_make_dirs(root_fd, parent, 0755);
-		AUTO_CLOSE int file =
-			dir < 0 ? dir
-				: sys_open_in_root(root_fd, mount_message->target,
-						   O_RDONLY | O_CREAT | O_NONBLOCK, 0644);
+		int file = dir < 0 ? dir
+				   : sys_open_in_root(root_fd, mount_message->target,
+						      O_RDONLY | O_CREAT | O_NONBLOCK, 0644);
+
+		if (file >= 0)
+			close(file);
 		target = sys_open_in_root(root_fd, mount_message->target, O_PATH, 0);
 	}
 	if (target < 0)

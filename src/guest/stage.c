@@ -109,9 +109,10 @@ static uint32_t carry_out(int sock, struct err *err)
 		err_set(err, r, "cannot receive the session: %m");
 		return BECOME_SETUP_FAILED;
 	}
-	if (sethostname(session.hostname, strlen(session.hostname)) < 0 ||
-	    setdomainname(session.domainname, strlen(session.domainname)) < 0) {
-		err_set(err, -errno, "cannot set the host name '%s': %m", session.hostname);
+	const char *host = str_or(session.hostname, "");
+	const char *domain = str_or(session.domainname, "");
+	if (sethostname(host, strlen(host)) < 0 || setdomainname(domain, strlen(domain)) < 0) {
+		err_set(err, -errno, "cannot set the host name '%s': %m", host);
 		return BECOME_SETUP_FAILED;
 	}
 	if (mounts_enter(&session, process.flags & MSG_PROCESS_PRIVILEGED, fixed[3], trees, err) <
@@ -121,6 +122,7 @@ static uint32_t carry_out(int sock, struct err *err)
 		sigset_t all;
 		pid_t pid;
 
+		setsid(); /* signals to its group are for it to pass on */
 		sigfillset(&all);
 		sigprocmask(SIG_BLOCK, &all, NULL);
 		pid = fork();

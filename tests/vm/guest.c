@@ -355,6 +355,18 @@ void guest_resize(struct guest *guest, uint32_t id, uint16_t rows, uint16_t colu
 	mux_send_control(guest->mux, MSG_RESIZE, bytes.text, bytes.length);
 }
 
+static void print_processes(const struct guest *guest)
+{
+	for (uint32_t id = 1; id < GUEST_PROCESSES_MAX; id++) {
+		const struct guest_process *process = &guest->processes[id];
+
+		if (process->started && !process->exited)
+			fprintf(stderr, "process %u runs: %zu bytes out%s, %zu bytes err%s\n", id,
+				process->out.length, process->out_eof ? " to the end" : "",
+				process->err.length, process->err_eof ? " to the end" : "");
+	}
+}
+
 void guest_wait(struct guest *guest, const bool *flag, int timeout_ms)
 {
 	uint64_t deadline = clock_monotonic_ms() + (uint64_t)timeout_ms;
@@ -362,8 +374,10 @@ void guest_wait(struct guest *guest, const bool *flag, int timeout_ms)
 	while (!*flag) {
 		uint64_t now = clock_monotonic_ms();
 
-		if (now >= deadline)
+		if (now >= deadline) {
+			print_processes(guest);
 			die(guest, "the guest does not answer");
+		}
 		if (guest->closed)
 			die(guest, "the guest is gone");
 		loop_run_once(guest->loop, (int)(deadline - now));
