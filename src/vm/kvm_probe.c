@@ -47,7 +47,7 @@ static const uint8_t code[] = {
 struct shared {
 	uint8_t guest[GUEST_SIZE];
 	struct kvm_probe probe;
-	uint64_t started_ns;
+	uint64_t started_ns; /* of the child's CPU time: a busy host must not look slow */
 	uint64_t ended_ns;
 };
 
@@ -83,10 +83,10 @@ static int set_registers(int vcpu)
 
 static int run_loop(int vcpu, struct kvm_run *run, struct shared *shared)
 {
-	shared->started_ns = clock_monotonic_ns();
+	shared->started_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	if (ioctl(vcpu, KVM_RUN, 0) < 0)
 		return fail(shared, "run the machine");
-	shared->ended_ns = clock_monotonic_ns();
+	shared->ended_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	errno = EIO;
 	return run->exit_reason == KVM_EXIT_HLT ? 0 : fail(shared, "run guest code");
 }
@@ -135,27 +135,28 @@ static void child_main(struct shared *shared)
 	_exit(0);
 }
 
-static void wait_child(pid_t pid)
+static void wait_child(pid_t pid, struct shared *shared)
 {
 	AUTO_CLOSE int pidfd = proc_pidfd(pid);
+	clockid_t clock;
 
-	if (pidfd >= 0)
-		fd_wait(pidfd, POLLIN, PROBE_TIMEOUT_MS);
+	if ((pidfd < 0 || fd_wait(pidfd, POLLIN, PROBE_TIMEOUT_MS) != 1) && !shared->ended_ns &&
+	    clock_getcpuclockid(pid, &clock) == 0)
+		shared->ended_ns = clock_ns(clock);
 	kill(pid, SIGKILL);
 	proc_wait(pid);
 }
 
 static void judge(const struct shared *shared, struct kvm_probe *ret)
 {
-	uint64_t end_ns = shared->ended_ns ? shared->ended_ns : clock_monotonic_ns();
 	uint32_t left;
 
 	*ret = shared->probe;
-	if (ret->error < 0 || !shared->started_ns)
+	if (ret->error < 0 || !shared->started_ns || shared->ended_ns <= shared->started_ns)
 		return;
 	memcpy(&left, shared->guest + COUNTER_OFFSET, sizeof(left));
 	ret->guest_mips = (double)(LOOP_COUNT - left) * LOOP_INSTRUCTIONS * 1e3 /
-			  (double)(end_ns - shared->started_ns + 1);
+			  (double)(shared->ended_ns - shared->started_ns);
 }
 
 void kvm_probe_run(struct kvm_probe *ret_probe)
@@ -174,7 +175,7 @@ void kvm_probe_run(struct kvm_probe *ret_probe)
 	if (pid == 0)
 		child_main(shared);
 	if (pid > 0) {
-		wait_child(pid);
+		wait_child(pid, shared);
 		judge(shared, ret_probe);
 	}
 	munmap(shared, sizeof(*shared));

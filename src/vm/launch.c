@@ -126,6 +126,7 @@ static void add_boot(char ***argv, const struct launch *launch)
 	 * that the counter could be calibrated against. */
 	add(argv, "-append",
 	    "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable random.trust_cpu=on "
+	    "init_on_alloc=0 "
 	    "tsc_early_khz=%u",
 	    launch->tsc_khz);
 }
@@ -169,7 +170,7 @@ char **launch_argv(const struct launch *launch)
 	strv_push(&argv, launch->shape->qemu);
 	add(&argv, "-M",
 	    "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=on,suppress-vmdesc=on,"
-	    "memory-backend=mem0");
+	    "mem-merge=off,memory-backend=mem0");
 	add_accelerator(&argv, launch);
 	add_memory(&argv, launch);
 	add_boot(&argv, launch);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "vm/template.h"
 #include "vm/vm.h"
@@ -440,6 +442,26 @@ static void test_outdated_template_is_replaced(void **state)
 	assert_false(path_exists(old.directory));
 }
 
+static void test_full_disk_is_told_and_leaves_nothing(void **state)
+{
+	CLEANUP(template_release) struct template template = { 0 };
+	AUTO_FREE char *small = path_join(fixture.dir, "small");
+	AUTO_FREE char *command = xasprintf("ls -A '%s'", small);
+	AUTO_FREE char *list = NULL;
+	char *argv[] = { (char *)"sh", (char *)"-c", command, NULL };
+	struct err err = { 0 };
+
+	assert_int_equal(path_make_dirs(small, 0700, NULL), 0);
+	if (mount("tmpfs", small, "tmpfs", 0, "size=12m") < 0)
+		skip(); /* only root can make a small disk */
+	assert_int_equal(template_ensure(small, fixture.run, &fixture.shape, NULL, &template, &err),
+			 -ENOSPC);
+	fprintf(stderr, "# %s\n", err.message);
+	assert_int_equal(proc_output(argv, true, 4096, &list, NULL), 0);
+	umount(small);
+	assert_string_equal(list, "");
+}
+
 static void test_bad_kernels_are_told(void **state)
 {
 	CLEANUP(template_release) struct template template = { 0 };
@@ -526,6 +548,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_two_makers_boot_once),
 		cmocka_unit_test(test_killed_maker_leaves_nothing),
 		cmocka_unit_test(test_outdated_template_is_replaced),
+		cmocka_unit_test(test_full_disk_is_told_and_leaves_nothing),
 		cmocka_unit_test(test_bad_kernels_are_told),
 	};
 	int r;
