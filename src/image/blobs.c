@@ -255,8 +255,8 @@ int layer_make(struct task *task, struct stream *tar, const char *diff_id, char 
 	pull.stream = hashed;
 	pull.disk = disk;
 	r = layer_convert(pull_read, &pull, &layer_limits_default, disk, index, &info, err);
-	if (pull.err.code < 0)
-		return err_set(err, pull.err.code, "%s", pull.err.message);
+	if (hashed->ended < 0) /* not pull.err.code: what was retried with success left it set */
+		return err_set(err, (int)hashed->ended, "%s", pull.err.message);
 	if (r == -ENOSPC || r == -EDQUOT)
 		return stream_write_error(r, "a layer", err);
 	if (r < 0)

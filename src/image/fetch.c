@@ -22,6 +22,8 @@
 #include "base/mem.h"
 #include "image/blobs.h"
 
+#define VERIFY_REST_MAX (16 * 1024 * 1024)
+
 struct resume_stream {
 	struct stream stream;
 	struct stream *part;           /* owned: what an earlier try left; NULL once it is read */
@@ -96,6 +98,19 @@ static struct stream *resume_new(struct task *task, struct registry *registry,
 	return &self->stream;
 }
 
+/* A damaged blob fails to convert before its digest can tell why: reads the rest, if that is
+ * little. */
+static int find_cause(struct stream *raw, const struct descriptor *blob, int code, struct err *err)
+{
+	struct err cause = { 0 };
+
+	if (code != -EBADMSG || raw->ended <= 0 ||
+	    blob->size - stream_digest_count(raw) > VERIFY_REST_MAX)
+		return code;
+	return stream_drain(raw, &cause) == -EBADMSG ? err_set(err, -EBADMSG, "%s", cause.message)
+						     : code;
+}
+
 /* One try. The caller holds the blob's lock, and the layer's unless it is made (diff_id NULL). */
 static int fetch_once(struct task *task, struct registry *registry, const struct descriptor *blob,
 		      const char *diff_id, const char *path, bool *ret_resumed, struct err *err)
@@ -119,12 +134,14 @@ static int fetch_once(struct task *task, struct registry *registry, const struct
 				blob->digest, blob->size, &task->cancelled);
 	if (diff_id) {
 		tar = stream_decompress_new(stream_borrow(raw));
-		r = layer_make(task, tar, diff_id, NULL, err);
+		r = find_cause(raw, blob, layer_make(task, tar, diff_id, NULL, err), err);
 	} else {
 		r = stream_drain(raw, err);
 	}
 	if (r == 0)
-		r = blob_commit(task->root, append, path, blob->digest, err);
+		return blob_commit(task->root, append, path, blob->digest, err);
+	if (fstat(append, &st) == 0 && st.st_size == 0)
+		unlink(path);
 	return r;
 }
 
@@ -173,6 +190,8 @@ int fetch_layer(struct task *task, struct registry *registry, const struct descr
 		meter_init(&meter, task, blob->digest, "already here", blob->size);
 		meter_tell(&meter, blob->size);
 	}
+	if (r == -EBADMSG || r == -E2BIG || r == -ENOTSUP)
+		err_context(err, "layer %.19s", blob->digest);
 	return r;
 }
 

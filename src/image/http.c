@@ -250,8 +250,8 @@ static int drive(struct http *http, struct err *err)
 		if (http->finished || http->filled > 0)
 			break;
 		if (clock_monotonic_ms() - http->active_ms > http->options->stall_ms)
-			return err_set(err, -ETIMEDOUT, "no data came for %u seconds",
-				       http->options->stall_ms / 1000);
+			return err_set(err, -ETIMEDOUT, "no data came for %.1f seconds",
+				       http->options->stall_ms / 1000.0);
 		curl_multi_poll(http->multi, NULL, 0, POLL_MS, NULL);
 	}
 	return 0;

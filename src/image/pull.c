@@ -152,6 +152,9 @@ static int get_document(struct task *task, struct registry *registry, const char
 		return err_set(err, -EBADMSG, "manifest %s has %zu bytes instead of %llu", digest,
 			       document.size, (unsigned long long)size);
 	r = json_parse(text, document.size, "the manifest", &json, err);
+	if (r < 0 && !strstr(document.media_type, "json"))
+		return err_set(err, r, "the registry sent no manifest but '%s'",
+			       document.media_type);
 	if (r == 0)
 		r = manifest_parse(json, document.media_type, ret_manifest, err);
 	if (r == 0)
