@@ -288,8 +288,10 @@ static int copy_xattrs(struct layer *l, struct archive_entry *entry, struct tree
 	r = count_metadata(l, bytes);
 	if (r == 0)
 		r = layer_xattr_pack(&l->tree, xattrs, count, l->last_xattr, &inode->xattr, l->err);
-	if (r < 0)
-		return err_context(l->err, "malformed layer: entry '%s'", l->path.text) ? r : r;
+	if (r < 0) {
+		err_context(l->err, "malformed layer: entry '/%.500s'", l->path.text);
+		return r;
+	}
 	if (inode->xattr)
 		l->last_xattr = inode->xattr;
 	return 0;
