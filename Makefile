@@ -36,7 +36,9 @@ kernel:
 install: all
 	@meson install -C build --no-rebuild
 
+# The guest kernels stay: they were fetched, or took a quarter of an hour.
 clean:
-	@rm -rf build/ build-*/
+	@rm -rf build-*/
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} +
 
 .PHONY: all quickstart check bench fuzz format lint kernel install clean

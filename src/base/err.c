@@ -12,19 +12,18 @@ void err_sanitize(char *text)
 			*c = '?';
 }
 
-int err_set(struct err *err, int code, const char *format, ...)
+void err_set_message(struct err *err, int code, const char *format, ...)
 {
 	va_list args;
 
 	if (!err)
-		return code;
+		return;
 	va_start(args, format);
 	errno = -code; /* for %m */
 	vsnprintf(err->message, sizeof(err->message), format, args);
 	va_end(args);
 	err_sanitize(err->message);
 	err->code = code;
-	return code;
 }
 
 int err_context(struct err *err, const char *format, ...)

@@ -21,8 +21,15 @@ struct err {
 					*/
 };
 
-/* Sets code (negative errno) and message, unless err is NULL. Returns code. */
-int err_set(struct err *err, int code, const char *format, ...)
+/* Sets code (negative errno) and message, unless err is NULL. Returns code: a macro, so that
+ * compilers and analyzers see that the caller's -ERRNO comes back. */
+#define err_set(err, code, ...)                                 \
+	({                                                      \
+		const int err_code_ = (code);                   \
+		err_set_message((err), err_code_, __VA_ARGS__); \
+		err_code_;                                      \
+	})
+void err_set_message(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Puts "<formatted>: " in front of the message. Returns err's code (0 for NULL or an unset err). */

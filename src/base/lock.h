@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks that die with their holder: an open file description lock (fcntl(2), F_OFD_SETLK) on a file of
- * its own. The open descriptor is the lock; it passes to a child with the descriptor, and the last
- * close (or death) releases it. Asking whether it is held takes nothing. The file itself stays, so that
- * two holders can never lock two different inodes of one name.
+ * Locks that die with their holder: an open file description lock (fcntl(2), F_OFD_SETLK) on a file
+ * of its own. The open descriptor is the lock; it passes to a child with the descriptor, and the
+ * last close (or death) releases it. Asking whether it is held takes nothing. The file itself
+ * stays, so that two holders can never lock two different inodes of one name.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H

@@ -64,13 +64,13 @@ struct loop *loop_free(struct loop *loop)
 {
 	if (!loop)
 		return NULL;
+	loop->dispatching = false; /* nothing waits for its end any more */
 	for (struct loop_source *source = loop->sources, *next; source; source = next) {
-		bool deferred = loop->dispatching || source->dead; /* until after the dispatch */
-
 		next = source->next;
-		loop_remove(source);
-		if (deferred)
+		if (source->dead)
 			source_free(source);
+		else
+			loop_remove(source);
 	}
 	close(loop->epoll_fd);
 	free(loop);

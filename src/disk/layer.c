@@ -25,6 +25,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <locale.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -68,6 +69,7 @@ struct layer {
 	uint32_t parent_node; /* TREE_NONE: unknown */
 	uint32_t last_xattr;
 	bool has_links;
+	locale_t c_locale; /* owned */
 	struct err *err;
 };
 
@@ -127,7 +129,7 @@ static int archive_failed(struct layer *l, struct archive *archive)
 
 static int bad(struct layer *l, int code, const char *what)
 {
-	return err_set(l->err, code, "malformed layer: entry '%s': %s", l->path.text, what);
+	return err_set(l->err, code, "malformed layer: entry '/%.500s': %s", l->path.text, what);
 }
 
 /* The error of a function that returned a code alone. */
@@ -286,8 +288,10 @@ static int copy_xattrs(struct layer *l, struct archive_entry *entry, struct tree
 	r = count_metadata(l, bytes);
 	if (r == 0)
 		r = layer_xattr_pack(&l->tree, xattrs, count, l->last_xattr, &inode->xattr, l->err);
-	if (r < 0)
-		return err_context(l->err, "malformed layer: entry '%s'", l->path.text) ? r : r;
+	if (r < 0) {
+		err_context(l->err, "malformed layer: entry '/%.500s'", l->path.text);
+		return r;
+	}
 	if (inode->xattr)
 		l->last_xattr = inode->xattr;
 	return 0;
@@ -443,6 +447,16 @@ static int add_entry(struct layer *l, struct archive *archive, struct archive_en
 	return r < 0 ? r : put(l, S_ISDIR(inode.mode) ? TREE_DIR : 0, number);
 }
 
+/*
+ * Names are bytes. libarchive would have names of pax headers go from UTF-8 to the locale's
+ * character set, composed differently on the way; in the C locale it finds that it cannot, keeps
+ * the bytes as they are, and warns.
+ */
+static bool is_about_charset(struct archive *archive)
+{
+	return strstr(str_or(archive_error_string(archive), ""), "can't be converted");
+}
+
 static int read_entries(struct layer *l, struct archive *archive)
 {
 	for (;;) {
@@ -452,7 +466,8 @@ static int read_entries(struct layer *l, struct archive *archive)
 
 		if (s == ARCHIVE_EOF)
 			return 0;
-		if (s != ARCHIVE_OK) /* a warning too: something would be lost */
+		/* A warning means that something would be lost. */
+		if (s != ARCHIVE_OK && !(s == ARCHIVE_WARN && is_about_charset(archive)))
 			return archive_failed(l, archive);
 		r = add_entry(l, archive, entry);
 		if (r < 0)
@@ -469,6 +484,7 @@ static void archive_freep(struct archive **archive)
 static int read_archive(struct layer *l)
 {
 	CLEANUP(archive_freep) struct archive *archive = archive_read_new();
+	locale_t old;
 	ssize_t n;
 	int r;
 
@@ -484,7 +500,9 @@ static int read_archive(struct layer *l)
 	archive_read_set_option(archive, "tar", "hdrcharset", "BINARY");
 	if (archive_read_open(archive, l, NULL, archive_read_cb, NULL) != ARCHIVE_OK)
 		return archive_failed(l, archive);
+	old = uselocale(l->c_locale);
 	r = read_entries(l, archive);
+	uselocale(old);
 	while (r == 0) {
 		const void *data;
 
@@ -591,6 +609,8 @@ static void layer_release(struct layer *l)
 {
 	tree_release(&l->tree);
 	out_release(&l->out);
+	if (l->c_locale)
+		freelocale(l->c_locale);
 }
 
 int layer_convert(layer_read_fn read, void *ctx, const struct layer_limits *limits, int disk_fd,
@@ -604,6 +624,9 @@ int layer_convert(layer_read_fn read, void *ctx, const struct layer_limits *limi
 			   .err = err };
 	int r = tree_init(&l.tree);
 
+	l.c_locale = newlocale(LC_ALL_MASK, "C", NULL);
+	if (!l.c_locale)
+		r = -ENOMEM;
 	if (r == 0)
 		r = out_init(&l.out, disk_fd, EROFS_BLOCK_SIZE, DATA_BUFFER_SIZE);
 	if (r < 0)

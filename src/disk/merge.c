@@ -80,8 +80,10 @@ static int open_index(const struct merge_layer *layer, struct index *ret_index, 
 	if (stat(layer->disk_path, &st) < 0)
 		return err_set(err, -errno, "cannot stat '%s': %m", layer->disk_path);
 	r = index_open(fd, &index, err);
-	if (r < 0)
-		return err_context(err, "'%s'", layer->index_path) ? r : r;
+	if (r < 0) {
+		err_context(err, "'%s'", layer->index_path);
+		return r;
+	}
 	if ((uint64_t)st.st_size != (uint64_t)index.header->disk_blocks * EROFS_BLOCK_SIZE)
 		return err_set(err, -EBADMSG, "'%s' does not have the size its index says",
 			       layer->disk_path);

@@ -47,7 +47,7 @@ int engine_stop(struct engine *engine, const char *id, const char *signal, uint3
 {
 	CLEANUP(container_freep) struct container *container = NULL;
 	struct err request_err = { 0 };
-	uint32_t number;
+	uint32_t number = 0;
 	int r = parse_signal(signal, 0, &number, err);
 
 	if (r == 0)
@@ -65,7 +65,7 @@ int engine_stop(struct engine *engine, const char *id, const char *signal, uint3
 int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
-	uint32_t number;
+	uint32_t number = 0;
 	int r = parse_signal(signal, SIGKILL, &number, err);
 
 	if (r == 0)

@@ -132,6 +132,7 @@ int engine_open(const struct engine_options *options, const struct engine_ui *ui
 	engine->run = default_run(options);
 	engine->programs = find_programs();
 	engine->docker_config = options->home ? path_join(options->home, ".docker") : NULL;
+	engine->search_path = xstrdup(options->search_path);
 	engine->debug = options->debug;
 	if (ui)
 		engine->ui = *ui;
@@ -166,6 +167,7 @@ void engine_close(struct engine *engine)
 	free(engine->programs);
 	free(engine->docker_config);
 	free(engine->accel_wanted);
+	free(engine->search_path);
 	free(engine);
 }
 

@@ -39,6 +39,8 @@ struct engine_options {
 	const char *accel;            /* HULL_ACCEL */
 	const char *default_platform; /* HULL_DEFAULT_PLATFORM */
 	const char *home, *xdg_data_home, *xdg_runtime_dir, *xdg_config_home;
+	const char
+		*search_path; /* PATH: where the emulator is looked for; NULL: the usual places */
 	bool debug;
 };
 

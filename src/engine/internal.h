@@ -11,6 +11,7 @@ struct engine {
 	char *root, *run;    /* owned */
 	char *programs;      /* owned: directory of hull-shim, hull-image, hull-init and kernel/ */
 	char *docker_config; /* owned: ~/.docker or NULL */
+	char *search_path;   /* owned, or NULL */
 	char *accel_wanted;  /* owned */
 	struct platform platform;    /* default for images */
 	struct engine_config config; /* owned */

@@ -130,7 +130,7 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	AUTO_FREE char *directory = NULL;
 	struct accel accel;
-	int r = machine_find_qemu(&machine.qemu, err);
+	int r = machine_find_qemu(engine->search_path, &machine.qemu, err);
 
 	if (r == 0)
 		r = choose_kernel(engine, kernel, &directory, err);

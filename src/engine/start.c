@@ -257,6 +257,10 @@ static int encode_exec(const struct container *container, const struct exec_opti
 	process.user = given->user ? given->user : base->user;
 	process.working_directory =
 		given->working_directory ? given->working_directory : base->working_directory;
+	if (!given->rlimits.count) {
+		process.rlimits.items = base->rlimits.items;
+		process.rlimits.count = base->rlimits.count;
+	}
 	if (given->terminal)
 		client_window_size(&rows, &columns);
 	return session_encode_process(&process, MSG_PROCESS_MAIN + 1, privileged, false,

@@ -67,12 +67,12 @@ static void add_item(struct doctor_report *report, const char *name, bool broken
 					.broken = broken }));
 }
 
-static void examine_emulator(struct doctor_report *report)
+static void examine_emulator(struct engine *engine, struct doctor_report *report)
 {
 	AUTO_FREE char *qemu = NULL;
 	struct err err = { 0 };
 
-	if (machine_find_qemu(&qemu, &err) < 0)
+	if (machine_find_qemu(engine->search_path, &qemu, &err) < 0)
 		add_item(report, "emulator", true, err.message, "apt-get install qemu-system-x86");
 	else
 		add_item(report, "emulator", false, qemu, NULL);
@@ -165,7 +165,7 @@ int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struc
 {
 	struct doctor_report report = { 0 };
 
-	examine_emulator(&report);
+	examine_emulator(engine, &report);
 	examine_accel(engine, &report);
 	examine_kernel(engine, &report);
 	examine_template(engine, &report);

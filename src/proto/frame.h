@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define FRAME_HEADER_SIZE 12
-#define FRAME_PAYLOAD_MAX (256 * 1024) /* control messages (environments are large) */
+#define FRAME_PAYLOAD_MAX 262144 /* control messages (environments are large) */
 /* Payload of one DATA frame: with its header it fills one buffer of the guest's virtio console. */
 #define FRAME_DATA_MAX (32 * 1024 - FRAME_HEADER_SIZE)
 #define FRAME_STREAM_CONTROL 0

@@ -266,6 +266,7 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 		pack_string(out, msg->files[i].content);
 		pack_u32(out, msg->files[i].mode);
 	}
+	pack_u8(out, msg->timeline);
 	pack_u8(out, msg->has_process);
 	if (msg->has_process)
 		pack_process(out, &msg->process);
@@ -293,6 +294,7 @@ static void unpack_session(struct unpack *in, struct msg_session *msg)
 		require(in, (*it)[0] == '/');
 	unpack_mounts(in, msg);
 	unpack_files(in, msg);
+	msg->timeline = unpack_bool(in);
 	msg->has_process = unpack_bool(in);
 	if (msg->has_process) {
 		unpack_process(in, &msg->process);
@@ -386,6 +388,32 @@ int msg_exited_decode(const uint8_t *data, size_t size, struct msg_exited *ret_m
 	msg.status = unpack_u32(&in);
 	msg.oom_killed = unpack_bool(&in);
 	require(&in, msg.status <= STATUS_MAX);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
+void msg_timeline_encode(const struct msg_timeline *msg, struct sbuf *out)
+{
+	pack_u32(out, (uint32_t)msg->count);
+	for (size_t i = 0; i < msg->count; i++) {
+		pack_string(out, msg->points[i].name);
+		pack_u64(out, msg->points[i].ns);
+	}
+}
+
+int msg_timeline_decode(const uint8_t *data, size_t size, struct msg_timeline *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_timeline msg = { .count = unpack_u32(&in) };
+	int r;
+
+	require(&in, msg.count <= MSG_TIMELINE_MAX);
+	for (size_t i = 0; i < msg.count && !in.failed; i++) {
+		msg.points[i].name = unpack_line(&in);
+		msg.points[i].ns = unpack_u64(&in);
+	}
 	r = unpack_done(&in);
 	if (r == 0)
 		*ret_msg = msg;

@@ -48,7 +48,9 @@ enum msg_type {
 	MSG_LIMITS = 14,        /* host: msg_limits: change the container's limits while it runs */
 	MSG_PING = 15,          /* host: empty */
 	MSG_PONG = 16,          /* guest: empty */
-	MSG_OOM = 17,           /* guest: empty: the container's memory limit killed something */
+	MSG_TIMELINE =
+		18,   /* guest: msg_timeline, after MSG_SESSION_DONE, if the session asked for it */
+	MSG_OOM = 17, /* guest: empty: the container's memory limit killed something */
 };
 
 /* Streams of process p (1 …): stdin flows to the guest, the others from it. With a terminal, stdout
@@ -147,6 +149,7 @@ struct msg_session {
 	struct msg_mount *mounts; /* in this order; owned by the decoded message */
 	size_t file_count;
 	struct msg_file *files; /* owned by the decoded message */
+	bool timeline;          /* tell when each step of the start was reached */
 	bool has_process;
 	struct msg_process process; /* the main process, id MSG_PROCESS_MAIN */
 };
@@ -166,6 +169,16 @@ struct msg_exited {
 	uint32_t process;
 	uint32_t status; /* exit status, or 128+n when signal n ended it */
 	bool oom_killed;
+};
+
+#define MSG_TIMELINE_MAX 32
+
+struct msg_timeline {
+	size_t count;
+	struct {
+		const char *name; /* one line */
+		uint64_t ns;      /* since the session's message was read, on the guest's clock */
+	} points[MSG_TIMELINE_MAX];
 };
 
 struct msg_signal {
@@ -206,6 +219,8 @@ void msg_failed_encode(const struct msg_failed *msg, struct sbuf *out);
 int msg_failed_decode(const uint8_t *data, size_t size, struct msg_failed *ret_msg);
 void msg_exited_encode(const struct msg_exited *msg, struct sbuf *out);
 int msg_exited_decode(const uint8_t *data, size_t size, struct msg_exited *ret_msg);
+void msg_timeline_encode(const struct msg_timeline *msg, struct sbuf *out);
+int msg_timeline_decode(const uint8_t *data, size_t size, struct msg_timeline *ret_msg);
 void msg_signal_encode(const struct msg_signal *msg, struct sbuf *out);
 int msg_signal_decode(const uint8_t *data, size_t size, struct msg_signal *ret_msg);
 void msg_resize_encode(const struct msg_resize *msg, struct sbuf *out);

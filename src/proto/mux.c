@@ -22,7 +22,7 @@
 /* Credit is not given while more than this waits: a peer that does not read gets no more of it. */
 #define OUT_CREDIT_MAX ((size_t)512 * 1024)
 #define OUT_KEEP ((size_t)512 * 1024) /* a larger buffer is given back once it is empty */
-#define IN_SIZE (FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX + 64 * 1024)
+#define IN_SIZE ((size_t)FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX + 65536)
 /* Reads per turn of the loop, so that a busy channel does not starve the loop's other sources. */
 #define READS_PER_TURN 16
 

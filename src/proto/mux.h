@@ -28,7 +28,7 @@
 
 #define MUX_WINDOW_DEFAULT (256 * 1024)
 #define MUX_STREAMS_MAX 4096
-#define MUX_CONTROL_QUEUE_MAX (4 * 1024 * 1024)
+#define MUX_CONTROL_QUEUE_MAX ((size_t)4 * 1024 * 1024)
 
 struct mux;
 

@@ -117,7 +117,7 @@ const char *unpack_string(struct unpack *in)
 char **unpack_strv(struct unpack *in, size_t max)
 {
 	uint32_t count = unpack_u32(in);
-	AUTO_FREE char **strv = NULL;
+	char **strv;
 
 	if (in->failed || count > max || count > (in->size - in->offset) / PACKED_STRING_MIN) {
 		in->failed = true;
@@ -130,7 +130,11 @@ char **unpack_strv(struct unpack *in, size_t max)
 	}
 	for (uint32_t i = 0; i < count; i++)
 		strv[i] = (char *)unpack_string(in);
-	return in->failed ? NULL : TAKE_PTR(strv);
+	if (in->failed) {
+		free(strv);
+		return NULL;
+	}
+	return strv;
 }
 
 void unpack_bytes(struct unpack *in, void *out, size_t size)

@@ -214,6 +214,8 @@ static void on_closed(void *ctx, int error)
 {
 	struct attachment *a = ctx;
 
+	if (a->done)
+		return;
 	a->result.status = 125;
 	finish(a, err_set(a->err, -EPIPE, "the container's supervisor went away"));
 }

@@ -12,14 +12,6 @@
 #include "base/path.h"
 #include "shim/shim.h"
 
-static void template_from(const char *directory, uint64_t ram_bytes, struct template *ret)
-{
-	*ret = (struct template){ .directory = xstrdup(directory),
-				  .ram_path = path_join(directory, "ram"),
-				  .state_path = path_join(directory, "state"),
-				  .ram_bytes = ram_bytes };
-}
-
 static int set_up(struct shim *shim, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
@@ -37,7 +29,7 @@ static int set_up(struct shim *shim, struct err *err)
 	log_timeline_origin(shim->launch.timeline_origin_ns);
 	log_timeline("shim: started");
 	if (shim->launch.template_directory) {
-		template_from(shim->launch.template_directory, shim->launch.memory_bytes,
+		template_open(shim->launch.template_directory, shim->launch.memory_bytes,
 			      &shim->template);
 		shim->has_template = true;
 	}

@@ -132,7 +132,7 @@ static void queue_output(struct client *client, unsigned i, const uint8_t *data,
 {
 	size_t end = client->out[i].start + client->out[i].size;
 
-	if (end + size > client->out[i].capacity) {
+	if (end + size > client->out[i].capacity && client->out[i].start) {
 		memmove(client->out[i].data, client->out[i].data + client->out[i].start,
 			client->out[i].size);
 		client->out[i].start = 0;

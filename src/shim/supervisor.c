@@ -23,7 +23,8 @@
 #define COLD_START_DEADLINE_MS \
 	180000                  /* the same with a boot in between, emulated, on a busy host */
 #define CLEAN_DEADLINE_MS 30000 /* for the guest to sync and unmount */
-#define STATUS_LOST 137         /* the machine went away under the process: as if killed */
+#define STATUS_NOT_STARTED 125
+#define STATUS_LOST 137 /* the machine went away under the process: as if killed */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 60000
 #define STABLE_MS 10000 /* a run of this length resets the back-off */
@@ -80,6 +81,7 @@ static void act_started(struct shim *shim)
 {
 	loop_disarm(shim->deadline);
 	shim->phase = PHASE_RUNNING;
+	shim->main_status = STATUS_LOST; /* until it is known better */
 	shim->started_ms = clock_monotonic_ms();
 	shim->container->started_at = time(NULL);
 	shim_set_state(shim, CONTAINER_RUNNING);
@@ -89,8 +91,6 @@ static void act_started(struct shim *shim)
 
 static void act_end(struct shim *shim)
 {
-	if (!shim->main_exited && !shim->failure.code)
-		shim->main_status = STATUS_LOST;
 	end_run(shim);
 }
 
@@ -247,6 +247,19 @@ static int on_exited(struct shim *shim, const uint8_t *data, size_t size)
 	return 0;
 }
 
+static int on_timeline(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct msg_timeline timeline;
+	int r = msg_timeline_decode(data, size, &timeline);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < timeline.count; i++)
+		log_debug("%8.1f ms  after the session came, %s",
+			  (double)timeline.points[i].ns / 1e6, timeline.points[i].name);
+	return 0;
+}
+
 static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
 {
 	struct shim *shim = ctx;
@@ -258,6 +271,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	case MSG_PONG:
 	case MSG_OOM:
 		return 0;
+	case MSG_TIMELINE:
+		return on_timeline(shim, payload, size);
 	case MSG_STARTED:
 		return on_started(shim, payload, size);
 	case MSG_FAILED:
@@ -340,8 +355,8 @@ static int send_session(struct shim *shim, struct err *err)
 	const struct container_config *config = &shim->container->config;
 	AUTO_SBUF struct sbuf out = { 0 };
 	int r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
-			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns, &out,
-			       err);
+			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
+			       shim->launch.debug, &out, err);
 
 	if (r < 0)
 		return r;
@@ -386,11 +401,29 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	return 0;
 }
 
-static void release_machine(struct shim *shim)
+static void free_machine(struct shim *shim)
 {
 	relay_clear(shim);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
+}
+
+/* As free_machine, from inside the machine's or the channel's own callback: freed when that
+ * returned. */
+static void retire_machine(struct shim *shim)
+{
+	relay_clear(shim);
+	shim->retired_guest = TAKE_PTR(shim->guest);
+	shim->retired_vm = TAKE_PTR(shim->vm);
+	loop_arm(shim->undertaker, 0);
+}
+
+static void on_undertaker(void *ctx)
+{
+	struct shim *shim = ctx;
+
+	shim->retired_guest = mux_free(shim->retired_guest);
+	shim->retired_vm = vm_free(shim->retired_vm);
 }
 
 /* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */
@@ -402,12 +435,13 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->phase = PHASE_STARTING;
 	shim->main_exited = shim->oom_killed = shim->reported = false;
 	shim->failure = (struct failure){ 0 };
+	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template) {
 		log_warning("container=%s template discarded: %s", shim->container->config.id,
 			    err ? err->message : "");
-		release_machine(shim);
+		free_machine(shim);
 		template_discard(&shim->template);
 		shim->has_template = use_template = false;
 		r = boot(shim, false, err);
@@ -415,7 +449,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	if (r == 0)
 		r = send_session(shim, err);
 	if (r < 0) {
-		release_machine(shim);
+		free_machine(shim);
 		return r;
 	}
 	vm_watch(shim->vm, shim->loop, &vm_ops, shim);
@@ -497,16 +531,19 @@ static void end_for_good(struct shim *shim)
 		for (struct client *client = shim->clients; client; client = client->next)
 			mux_flush(client->mux, 0);
 		log_timeline("shim: end told");
-		release_machine(shim);
+		if (shim->vm)
+			vm_kill(shim->vm);
+		retire_machine(shim);
 		remove_container(shim);
 	} else {
-		vm_kill(shim->vm);
+		if (shim->vm)
+			vm_kill(shim->vm);
 		fill_end(shim, shim->container);
 		shim_set_state(shim, CONTAINER_STOPPED);
 		log_writer_flush(shim->log);
 		close(TAKE_FD(shim->lock_fd));
 		tell_clients(shim);
-		release_machine(shim);
+		retire_machine(shim);
 	}
 	loop_quit(shim->loop, 0);
 }
@@ -521,7 +558,7 @@ static void end_run(struct shim *shim)
 	fill_end(shim, shim->container);
 	shim_set_state(shim, CONTAINER_RUNNING);
 	tell_clients(shim);
-	release_machine(shim);
+	retire_machine(shim);
 	shim->phase = PHASE_BACKOFF;
 	loop_arm(shim->deadline, backoff_ms(shim));
 }
@@ -561,6 +598,7 @@ int shim_run(struct shim *shim, struct err *err)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	shim->deadline = loop_add_timer(shim->loop, on_deadline, shim);
+	shim->undertaker = loop_add_timer(shim->loop, on_undertaker, shim);
 	r = server_open(shim, err);
 	if (r < 0)
 		return r;
@@ -568,8 +606,7 @@ int shim_run(struct shim *shim, struct err *err)
 	r = start_machine(shim, err);
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
-		set_failure(shim, r, 125, err->message);
-		shim->main_status = 125;
+		set_failure(shim, r, STATUS_NOT_STARTED, err->message);
 		server_send_error(first, r, 125, err->message);
 		server_drop(first);
 		act_end(shim);
@@ -578,6 +615,7 @@ int shim_run(struct shim *shim, struct err *err)
 		relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach, true);
 		r = loop_run(shim->loop);
 	}
+	on_undertaker(shim);
 	drain_clients(shim);
 	return r;
 }

@@ -45,9 +45,24 @@ static int wait_for_writer(void *ctx, int times_called)
 	return 1;
 }
 
+/* The errno behind a failed input or output; SQLite forgets it when a commit fails, its files do
+ * not. */
+static int system_errno(sqlite3 *db)
+{
+	sqlite3_file *log = NULL;
+	int cause = sqlite3_system_errno(db);
+
+	if (!cause)
+		sqlite3_file_control(db, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (log && log->pMethods)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &cause);
+	if (!cause)
+		sqlite3_file_control(db, NULL, SQLITE_FCNTL_LAST_ERRNO, &cause);
+	return cause ? cause : EIO;
+}
+
 int db_error(struct store *store, int result, struct err *err)
 {
-	int cause = sqlite3_system_errno(store->db);
 
 	switch (result & 0xff) {
 	case SQLITE_NOMEM:
@@ -73,7 +88,7 @@ int db_error(struct store *store, int result, struct err *err)
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
 	case SQLITE_PERM:
-		return err_set(err, cause ? -cause : -EIO, "cannot use the database '%s': %m",
+		return err_set(err, -system_errno(store->db), "cannot use the database '%s': %m",
 			       store->path);
 	default:
 		return err_set(err, -EIO, "the database '%s' failed: %s (%d)", store->path,

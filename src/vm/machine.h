@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine: what is fixed when its template is made. Containers of one shape share a template. */
+/* The machine: what is fixed when its template is made. Containers of one shape share a template.
+ */
 #ifndef VM_MACHINE_H
 #define VM_MACHINE_H
 
@@ -19,7 +20,8 @@ struct machine_shape {
 	const char *init;    /* path of hull-init */
 };
 
-/* The emulator in PATH for this architecture; owned by the caller. -ENOENT with what to install. */
-int machine_find_qemu(char **ret_path, struct err *err);
+/* The emulator for this architecture in search_path (the value of PATH; NULL: the usual
+ * directories); owned by the caller. -ENOENT with what to install. */
+int machine_find_qemu(const char *search_path, char **ret_path, struct err *err);
 
 #endif

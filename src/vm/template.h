@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Templates: a machine booted once to the point where its agent is ready, kept as a RAM file and device
- * state, and mapped copy-on-write by every container of that shape. templates/<key>/ holds ram, state
- * and manifest.json, which is written last and says of what (the full key text: every input with size,
- * mtime and inode) and with which sizes and checksums. A template that does not match in all of it is
- * never used: it is removed and made again.
+ * Templates: a machine booted once to the point where its agent is ready, kept as a RAM file and
+ * device state, and mapped copy-on-write by every container of that shape. templates/<key>/ holds
+ * ram, state and manifest.json, which is written last and says of what (the full key text: every
+ * input with size, mtime and inode) and with which sizes and checksums. A template that does not
+ * match in all of it is never used: it is removed and made again.
  */
 #ifndef VM_TEMPLATE_H
 #define VM_TEMPLATE_H
 
 #include "vm/machine.h"
 
-struct template {
-	char *directory;   /* owned */
-	char *ram_path;	   /* owned */
-	char *state_path;  /* owned */
+struct template
+{
+	char *directory;  /* owned */
+	char *ram_path;   /* owned */
+	char *state_path; /* owned */
 	uint64_t ram_bytes;
+	uint64_t ram_inode; /* so that only what was tried is discarded */
 };
 
 struct template_progress {
@@ -24,16 +26,19 @@ struct template_progress {
 	void *ctx;
 };
 
-/* The template of the shape, if a good one is there: a few stats and the check of the state file (and,
- * once per boot of the host, of the whole RAM file). -ENOENT when there is none. */
+/* The template of the shape, if a good one is there: a few stats and the check of the state file
+ * (and, once per boot of the host, of the whole RAM file). -ENOENT when there is none. */
 int template_find(const char *templates_dir, const char *run_dir, const struct machine_shape *shape,
 		  struct template *ret_template, struct err *err);
 /* As template_find, but makes it if there is none. One maker per shape (a lock; others wait). */
 int template_ensure(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template_progress *progress,
 		    struct template *ret_template, struct err *err);
-/* Removes a template that failed to restore, so that the next start makes it again. Running VMs keep
- * their mapping. */
+/* The template in a directory that template_ensure has returned (to another process): not checked
+ * again. */
+void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template);
+/* Removes a template that failed to restore, so that the next start makes it again. Running VMs
+ * keep their mapping. */
 void template_discard(struct template *template);
 void template_release(struct template *template);
 

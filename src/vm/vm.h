@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtual machine: an emulator process, the control channel to it, and the socket to the agent in
- * its guest. Owned by one process (the shim), with whose death it ends. Which program runs the machine
- * is a table of operations (struct vm_engine); QEMU is the one there is.
+ * One virtual machine: an emulator process, the control channel to it, and the socket to the agent
+ * in its guest. Owned by one process (the shim), with whose death it ends. Which program runs the
+ * machine is a table of operations (struct vm_engine); QEMU is the one there is.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -26,11 +26,11 @@ struct vm_disk {
 
 struct vm_options {
 	struct machine_shape shape;
-	const struct template *template; /* NULL: cold boot */
-	const char *work_dir;	      /* for what a cold boot needs (its initramfs) */
+	const struct template *template;          /* NULL: cold boot */
+	const char *work_dir;                     /* for what a cold boot needs (its initramfs) */
 	struct vm_disk disks[MACHINE_DISK_SLOTS]; /* serial in the guest: "slot0" … */
-	const char *console_path; /* boot messages are appended here */
-	const char *log_path;	  /* the emulator's own messages */
+	const char *console_path;                 /* boot messages are appended here */
+	const char *log_path;                     /* the emulator's own messages */
 };
 
 struct vm;
@@ -44,8 +44,9 @@ struct vm_ops {
 
 /* Starts the emulator; returns as soon as it runs, so that work can overlap with its start. */
 int vm_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err);
-/* Brings the machine to life (restore from the template or cold boot) and returns when its CPUs run;
- * blocks, at most 20 s. -ESTALE when the template could not be restored (discard it, start again). */
+/* Brings the machine to life (restore from the template or cold boot) and returns when its CPUs
+ * run; blocks, at most 20 s. -ESTALE when the template could not be restored (discard it, start
+ * again). */
 int vm_run(struct vm *vm, struct err *err);
 /* The socket to the agent, owned by the caller from now on. May be written to before vm_run. */
 int vm_take_agent(struct vm *vm);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cli/attached.h"
+#include "cli/commands.h"
+#include "cli/run_options.h"
+
+/* A container that never ran is of no use to anyone who only knows that `run` failed. */
+static void remove_unstarted(struct engine *engine, const char *id, bool remove, int status)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	AUTO_FREE char *removed = NULL;
+
+	if (engine_get(engine, id, &container, NULL) < 0)
+		return;
+	if (container->state == CONTAINER_CREATED || status == CLI_STATUS_NOT_FOUND ||
+	    status == CLI_STATUS_NOT_EXECUTABLE || remove)
+		engine_delete(engine, id, remove, &removed, NULL);
+}
+
+static int run_run(struct cli *cli, const void *values, char **args, struct err *err)
+{
+	const struct run_options *options = values;
+	struct stdio_options stdio = process_options_stdio(&options->process);
+	AUTO_FREE char *id = NULL;
+	int status = 0;
+	int r;
+
+	cli->failure_status = CLI_STATUS_HULL_FAILED;
+	r = run_options_create(cli, options, args, &id, err);
+	if (r < 0)
+		return r;
+	r = engine_start(cli->engine, id, options->detach ? NULL : &stdio, &status, err);
+	log_timeline("engine is done");
+	if (r < 0) {
+		remove_unstarted(cli->engine, id, options->remove, status);
+		return attached_failure(cli, r, status);
+	}
+	if (!options->detach)
+		return attached_status(status);
+	printf("%s\n", id);
+	return CLI_STATUS_OK;
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.args = "IMAGE [ARG...]",
+	.summary = "run a program of an image in a new container",
+	.groups = run_groups,
+	.options_size = sizeof(struct run_options),
+	.min_args = 1,
+	.max_args = ARGS_MANY,
+	.options_first = true,
+	.complete = COMPLETE_IMAGES,
+	.run = run_run,
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every command of the program, each defined at the end of its own file. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const struct command cmd_attach, cmd_complete, cmd_completion, cmd_create, cmd_delete,
+	cmd_exec, cmd_help, cmd_inspect, cmd_kill, cmd_list, cmd_logs, cmd_pause, cmd_port,
+	cmd_prune, cmd_rename, cmd_restart, cmd_run, cmd_start, cmd_stats, cmd_stop, cmd_unpause,
+	cmd_wait;
+
+extern const struct command cmd_image;
+extern const struct command cmd_image_delete, cmd_image_history, cmd_image_import,
+	cmd_image_inspect, cmd_image_list, cmd_image_load, cmd_image_prune, cmd_image_pull,
+	cmd_image_save, cmd_image_tag;
+
+extern const struct command cmd_system;
+extern const struct command cmd_system_df, cmd_system_doctor, cmd_system_kernel,
+	cmd_system_property, cmd_system_prune, cmd_system_start, cmd_system_status, cmd_system_stop,
+	cmd_system_version;
+extern const struct command cmd_system_kernel_list, cmd_system_kernel_set, cmd_system_property_list;
+
+#endif

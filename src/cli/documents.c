@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/documents.h"
+
+#include "base/json.h"
+#include "base/str.h"
+
+static void set_time(json_t *object, const char *name, int64_t unix_seconds)
+{
+	AUTO_FREE char *text = unix_seconds ? str_time(unix_seconds) : NULL;
+
+	json_set_string(object, name, text);
+}
+
+json_t *document_of_container(const struct container *container)
+{
+	json_t *configuration = container_config_to_json(&container->config);
+	json_t *status = json_object();
+	json_t *document = json_object();
+
+	json_object_del(configuration, "hull"); /* what only the programs need */
+	json_set_string(status, "state", container_state_names[container->state]);
+	json_object_set_new(status, "networks", json_array());
+	set_time(status, "startedDate", container->started_at);
+	if (container->has_exit_code)
+		json_object_set_new(status, "exitCode", json_integer(container->exit_code));
+	json_set_string(document, "id", container->config.id);
+	json_object_set_new(document, "configuration", configuration);
+	json_object_set_new(document, "status", status);
+	return document;
+}
+
+static json_t *document_of_descriptor(const struct image_row *row)
+{
+	json_t *descriptor = json_object();
+
+	json_set_string(descriptor, "mediaType", row->media_type);
+	json_set_string(descriptor, "digest", row->digest);
+	json_object_set_new(descriptor, "size", json_integer((json_int_t)row->size));
+	return descriptor;
+}
+
+static json_t *document_of_variant(const struct image *image)
+{
+	json_t *platform = json_object();
+	json_t *variant = json_object();
+
+	json_set_string(platform, "os", image->platform.os);
+	json_set_string(platform, "architecture", image->platform.architecture);
+	if (image->platform.variant[0])
+		json_set_string(platform, "variant", image->platform.variant);
+	json_object_set_new(variant, "platform", platform);
+	json_set_string(variant, "digest", image->manifest.digest);
+	json_object_set_new(variant, "size", json_integer((json_int_t)image->layers_size));
+	json_object_set(variant, "config", image->config);
+	return variant;
+}
+
+json_t *document_of_image(const struct image_detail *detail)
+{
+	json_t *configuration = json_object();
+	json_t *variants = json_array();
+	json_t *document = json_object();
+
+	set_time(configuration, "creationDate", detail->row.created_at);
+	json_set_string(configuration, "name", detail->row.reference);
+	json_object_set_new(configuration, "descriptor", document_of_descriptor(&detail->row));
+	for (size_t i = 0; i < detail->image_count; i++)
+		json_array_append_new(variants, document_of_variant(detail->images[i]));
+	json_set_string(document, "id", detail->row.digest);
+	json_object_set_new(document, "configuration", configuration);
+	json_object_set_new(document, "variants", variants);
+	return document;
+}
+
+json_t *document_of_usage(const struct usage *usage)
+{
+	json_t *document = json_object();
+
+	json_object_set_new(document, "total", json_integer((json_int_t)usage->total));
+	json_object_set_new(document, "active", json_integer((json_int_t)usage->active));
+	json_object_set_new(document, "sizeInBytes", json_integer((json_int_t)usage->size_bytes));
+	json_object_set_new(document, "reclaimable",
+			    json_integer((json_int_t)usage->reclaimable_bytes));
+	return document;
+}

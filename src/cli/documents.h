@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The JSON documents of containers and images that the command line promises. New references. */
+#ifndef CLI_DOCUMENTS_H
+#define CLI_DOCUMENTS_H
+
+#include "engine/engine.h"
+
+json_t *document_of_container(const struct container *container);
+json_t *document_of_image(const struct image_detail *detail);
+json_t *document_of_usage(const struct usage *usage);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of run and create: what a new container is to be. */
+#ifndef CLI_RUN_OPTIONS_H
+#define CLI_RUN_OPTIONS_H
+
+#include "cli/fetch_options.h"
+#include "cli/process_options.h"
+
+struct run_options {
+	struct process_options process;
+	struct fetch_flags fetch;
+	int pull;
+	/* how it runs */
+	const char *entrypoint, *stop_signal, *restart;
+	bool detach, remove, init, privileged;
+	char **cap_add, **cap_drop, **sysctls, **masked_paths, **read_only_paths;
+	/* what it gets */
+	uint32_t cpus, pids_limit;
+	uint64_t memory_bytes, shm_bytes;
+	char **tmpfs, **networks;
+	bool read_only;
+	/* what it is called */
+	const char *name, *hostname, *cidfile, *kernel;
+	char **labels;
+};
+
+/* All but --detach. */
+extern const struct option_group create_groups[];
+extern const struct option_group run_groups[];
+
+/* Makes the container that options and args (IMAGE [ARG...]) describe. *ret_id is owned by the
+ * caller. */
+int run_options_create(struct cli *cli, const struct run_options *options, char **args,
+		       char **ret_id, struct err *err);
+
+#endif

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "guest/become.h"
+#include "guest/cgroup.h"
+#include "guest/clock.h"
+#include "guest/mounts.h"
+#include "guest/process.h"
+#include "guest/sys.h"
+#include "guest/timeline.h"
+#include "proto/mux.h"
+
+#define LAST_FLUSH_MS 2000
+
+struct agent {
+	struct loop *loop; /* owned */
+	struct mux *mux;   /* owned */
+	struct stage stage;
+	struct process_owner owner;
+	VEC(struct process *) processes; /* owned */
+	int cgroup_fd;
+	int events_fd; /* memory.events */
+	int pidns_fd;  /* hull-init's own process namespace */
+	uint64_t oom_kills;
+	/* The session: the message as received, which the decoded one points into. */
+	uint8_t *session_bytes; /* owned */
+	size_t session_size;
+	struct msg_session session;
+	bool has_session;
+	int root_tree;
+	int trees[MSG_MOUNTS_MAX];
+	/* The end. */
+	struct loop_source *kill_timer;
+	bool shutting_down;
+};
+
+static struct process *find_process(struct agent *agent, uint32_t id)
+{
+	VEC_EACH (&agent->processes, it)
+		if (process_id(*it) == id)
+			return *it;
+	return NULL;
+}
+
+static void send_failed(struct agent *agent, uint32_t process, uint32_t status,
+			const struct err *err)
+{
+	struct msg_failed message = { process, status, err->message };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	msg_failed_encode(&message, &bytes);
+	mux_send_control(agent->mux, MSG_FAILED, bytes.text, bytes.length);
+}
+
+/* Forks a process into the running container. */
+static int spawn_beside(struct agent *agent, const struct msg_process *message, const int stdio[3],
+			int *ret_report, struct err *err)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(err, -errno, "cannot make a pipe: %m");
+	/* A process namespace is entered by children only: it is set for one fork. */
+	if (setns(agent->stage.pidfd, CLONE_NEWPID) < 0)
+		pid = -errno;
+	else
+		pid = sys_clone(0, agent->cgroup_fd, NULL);
+	if (pid == 0) {
+		struct become_failure failure = { .status = BECOME_SETUP_FAILED };
+		struct err child_err = { 0 };
+
+		if (setns(agent->stage.pidfd,
+			  CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+			err_set(&child_err, -errno, "cannot enter the container: %m");
+		else
+			failure.status =
+				become(message, agent->session.hostname, stdio, &child_err);
+		snprintf(failure.message, sizeof(failure.message), "%s", child_err.message);
+		fd_write_all(fds[1], &failure, sizeof(failure));
+		_exit(1);
+	}
+	setns(agent->pidns_fd, CLONE_NEWPID);
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return err_set(err, pid, "cannot start a process in the container: %m");
+	}
+	*ret_report = fds[0];
+	return pid;
+}
+
+static int spawn_main(struct agent *agent, const struct msg_process *message, const int stdio[3],
+		      int *ret_report, struct err *err)
+{
+	struct stage_order order = {
+		.session = agent->session_bytes,
+		.session_size = agent->session_size,
+		.process = message,
+		.root_tree = agent->root_tree,
+		.trees = agent->trees,
+		.tree_count = agent->session.mount_count,
+	};
+	int r;
+
+	memcpy(order.stdio, stdio, sizeof(order.stdio));
+	r = stage_go(&agent->stage, &order, err);
+	if (r < 0)
+		return r;
+	*ret_report = r;
+	/* The container has them now, as the only one: an end of it is an end of its mounts. */
+	close(TAKE_FD(agent->root_tree));
+	for (size_t i = 0; i < agent->session.mount_count; i++)
+		if (agent->trees[i] >= 0)
+			close(TAKE_FD(agent->trees[i]));
+	return agent->stage.pid;
+}
+
+static int start_process(struct agent *agent, const struct msg_process *message, struct err *err)
+{
+	bool is_main = message->id == MSG_PROCESS_MAIN;
+	struct process *process = NULL;
+	int stdio[3] = { -1, -1, -1 };
+	int report = -1;
+	int pid;
+
+	if (!agent->has_session || agent->shutting_down)
+		return err_set(err, -ENOTCONN, "the container does not run");
+	if (find_process(agent, message->id))
+		return err_set(err, -EEXIST, "process %u exists already", message->id);
+	/* Until the main process has executed its program, its namespaces still show ours. */
+	const struct process *main_process = find_process(agent, MSG_PROCESS_MAIN);
+	if (!is_main && (!main_process || !process_is_started(main_process)))
+		return err_set(err, -ESRCH, "the container does not run");
+	pid = process_new(&agent->owner, message, agent->stage.pts_fd, stdio, &process, err);
+	if (pid == 0)
+		pid = is_main ? spawn_main(agent, message, stdio, &report, err)
+			      : spawn_beside(agent, message, stdio, &report, err);
+	for (size_t i = 0; i < ARRAY_SIZE(stdio); i++)
+		if (stdio[i] >= 0)
+			close(stdio[i]);
+	if (pid < 0) {
+		process_free(process);
+		return pid;
+	}
+	VEC_PUSH(&agent->processes, process);
+	process_started(process, pid, report);
+	if (is_main)
+		timeline_point("guest: first process told to go");
+	return 0;
+}
+
+static void exec_process(struct agent *agent, const struct msg_process *message)
+{
+	struct err err = { 0 };
+
+	if (start_process(agent, message, &err) < 0)
+		send_failed(agent, message->id, BECOME_SETUP_FAILED, &err);
+}
+
+/* All that has to be there before the container's first process runs. */
+static int begin_session(struct agent *agent, struct err *err)
+{
+	const struct msg_session *session = &agent->session;
+	int r = clock_set_entropy(session->entropy, sizeof(session->entropy));
+
+	if (r < 0)
+		return err_set(err, r, "cannot seed the random generator: %m");
+	r = clock_set_wall(session->wall_clock_ns);
+	if (r < 0)
+		return err_set(err, r, "cannot set the clock: %m");
+	timeline_point("guest: seeded, clock set");
+	r = cgroup_set_limits(agent->cgroup_fd, &session->limits, err);
+	if (r < 0)
+		return r;
+	timeline_point("guest: limits set");
+	agent->root_tree = mounts_root(session, err);
+	if (agent->root_tree < 0)
+		return agent->root_tree;
+	for (size_t i = 0; i < session->mount_count; i++) {
+		const struct msg_mount *mount = &session->mounts[i];
+
+		agent->trees[i] = -1;
+		if (mount->type != MSG_MOUNT_BLOCK && mount->type != MSG_MOUNT_SHARE)
+			continue;
+		agent->trees[i] = mounts_device(mount, i, err);
+		if (agent->trees[i] < 0)
+			return agent->trees[i];
+	}
+	return 0;
+}
+
+static int handle_session(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct err err = { 0 };
+	int r;
+
+	if (agent->has_session || agent->session_bytes)
+		return -EPROTO;
+	timeline_begin();
+	mux_restart(agent->mux);
+	agent->session_bytes = xmemdup(payload, size);
+	agent->session_size = size;
+	r = msg_session_decode(agent->session_bytes, size, &agent->session);
+	if (r < 0)
+		return r;
+	if (begin_session(agent, &err) < 0) {
+		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
+		return 0;
+	}
+	agent->has_session = true;
+	mux_send_control(agent->mux, MSG_SESSION_DONE, "", 0);
+	if (agent->session.has_process)
+		exec_process(agent, &agent->session.process);
+	if (agent->session.timeline) {
+		AUTO_SBUF struct sbuf bytes = { 0 };
+
+		timeline_encode(&bytes);
+		mux_send_control(agent->mux, MSG_TIMELINE, bytes.text, bytes.length);
+	}
+	return 0;
+}
+
+static int handle_exec(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	CLEANUP(msg_process_release) struct msg_process message = { 0 };
+	int r = msg_process_decode(payload, size, &message);
+
+	if (r == 0)
+		exec_process(agent, &message);
+	return r;
+}
+
+static int handle_signal(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_signal message;
+	int r = msg_signal_decode(payload, size, &message);
+	const struct process *process = r < 0 ? NULL : find_process(agent, message.process);
+
+	if (process)
+		process_signal(process, &message);
+	return r;
+}
+
+static int handle_resize(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_resize message;
+	int r = msg_resize_decode(payload, size, &message);
+	const struct process *process = r < 0 ? NULL : find_process(agent, message.process);
+
+	if (process)
+		process_resize(process, &message);
+	return r;
+}
+
+static int handle_limits(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_limits message;
+	struct err err = { 0 };
+	int r = msg_limits_decode(payload, size, &message);
+
+	if (r == 0 && cgroup_set_limits(agent->cgroup_fd, &message, &err) < 0)
+		log_warning("%s", err.message);
+	return r;
+}
+
+/* Sums what the interfaces but the loopback have carried. */
+static void network_stats(struct msg_stats *stats)
+{
+	char text[8192];
+
+	if (sys_read_file("/proc/net/dev", text, sizeof(text)) <= 0)
+		return;
+	AUTO_STRV char **lines = str_split(text, '\n', 0);
+	STRV_EACH (lines, it) {
+		unsigned long long rx;
+		unsigned long long tx;
+		char name[32];
+
+		if (sscanf(*it, " %31[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &rx,
+			   &tx) != 3 ||
+		    str_eq(name, "lo"))
+			continue;
+		stats->network_rx_bytes += rx;
+		stats->network_tx_bytes += tx;
+	}
+}
+
+static void handle_stats(struct agent *agent)
+{
+	struct msg_stats stats = { 0 };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	cgroup_stats(agent->cgroup_fd, &stats);
+	network_stats(&stats);
+	msg_stats_encode(&stats, &bytes);
+	mux_send_control(agent->mux, MSG_STATS_REPLY, bytes.text, bytes.length);
+}
+
+static void end_machine(struct agent *agent)
+{
+	struct err err = { 0 };
+
+	while (agent->processes.count)
+		process_finish(agent->processes.items[0]);
+	if (mounts_release(&err) < 0)
+		log_error("%s", err.message);
+	mux_send_control(agent->mux, MSG_SHUTDOWN_DONE, "", 0);
+	mux_flush(agent->mux, LAST_FLUSH_MS);
+	loop_quit(agent->loop, 0);
+}
+
+/* Goes on with a shutdown once no process is left. */
+static void end_if_empty(struct agent *agent)
+{
+	VEC_EACH (&agent->processes, it)
+		if (process_pid(*it))
+			return;
+	if (agent->shutting_down)
+		end_machine(agent);
+}
+
+static void kill_all(void *ctx)
+{
+	struct agent *agent = ctx;
+
+	cgroup_kill(agent->cgroup_fd);
+	kill(agent->stage.pid, SIGKILL);
+}
+
+static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_shutdown message;
+	int r = msg_shutdown_decode(payload, size, &message);
+	const struct process *process = find_process(agent, MSG_PROCESS_MAIN);
+
+	if (r < 0 || agent->shutting_down)
+		return r;
+	agent->shutting_down = true;
+	if (process && process_pid(process) && message.signal) {
+		kill(process_pid(process), (int)message.signal);
+		loop_arm(agent->kill_timer, message.timeout_ms);
+	} else {
+		kill_all(agent);
+	}
+	end_if_empty(agent);
+	return 0;
+}
+
+static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
+{
+	struct agent *agent = ctx;
+
+	switch (type) {
+	case MSG_SESSION:
+		return handle_session(agent, payload, size);
+	case MSG_EXEC:
+		return handle_exec(agent, payload, size);
+	case MSG_SIGNAL:
+		return handle_signal(agent, payload, size);
+	case MSG_RESIZE:
+		return handle_resize(agent, payload, size);
+	case MSG_SHUTDOWN:
+		return handle_shutdown(agent, payload, size);
+	case MSG_LIMITS:
+		return handle_limits(agent, payload, size);
+	case MSG_STATS:
+		handle_stats(agent);
+		return 0;
+	case MSG_PING:
+		mux_send_control(agent->mux, MSG_PONG, "", 0);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static void on_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
+{
+	struct process *process = find_process(ctx, stream >> 2);
+
+	if (process)
+		process_input(process, data, size);
+}
+
+static void on_eof(void *ctx, uint32_t stream)
+{
+	struct process *process = find_process(ctx, stream >> 2);
+
+	if (process)
+		process_input_eof(process);
+}
+
+static void on_reset(void *ctx, uint32_t stream)
+{
+	struct process *process = find_process(ctx, stream >> 2);
+
+	if (process)
+		process_output_reset(process, stream);
+}
+
+static void on_writable(void *ctx, uint32_t stream)
+{
+	struct process *process = find_process(ctx, stream >> 2);
+
+	if (process)
+		process_output_writable(process, stream);
+}
+
+static void on_closed(void *ctx, int error)
+{
+	struct agent *agent = ctx;
+
+	errno = -error;
+	log_error("the channel to the host ended: %m");
+	loop_quit(agent->loop, 0);
+}
+
+static void on_over(void *ctx, struct process *process)
+{
+	struct agent *agent = ctx;
+	bool is_main = process_id(process) == MSG_PROCESS_MAIN;
+
+	for (size_t i = 0; i < agent->processes.count; i++)
+		if (agent->processes.items[i] == process) {
+			VEC_REMOVE(&agent->processes, i);
+			break;
+		}
+	process_free(process);
+	/* The host will ask for an orderly end, or not need one. */
+	if (is_main && !agent->shutting_down)
+		mounts_sync_begin();
+}
+
+static bool oom_killed(void *ctx)
+{
+	struct agent *agent = ctx;
+
+	return agent->oom_kills > 0 || cgroup_oom_kills(agent->events_fd) > 0;
+}
+
+static void on_child(void *ctx, int signal, int32_t sender)
+{
+	struct agent *agent = ctx;
+	int status;
+	pid_t pid;
+
+	(void)signal;
+	(void)sender;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct process *process = NULL;
+
+		VEC_EACH (&agent->processes, it)
+			if (process_pid(*it) == pid)
+				process = *it;
+		if (process)
+			process_reaped(process, status);
+	}
+	end_if_empty(agent);
+}
+
+static void on_memory_event(void *ctx, int fd, uint32_t events)
+{
+	struct agent *agent = ctx;
+	uint64_t kills = cgroup_oom_kills(fd);
+
+	(void)events;
+	if (kills > agent->oom_kills)
+		mux_send_control(agent->mux, MSG_OOM, "", 0);
+	agent->oom_kills = kills;
+}
+
+static void say_hello(struct agent *agent)
+{
+	struct utsname name;
+	struct msg_hello hello = { .version = MSG_VERSION };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	uname(&name);
+	hello.kernel = name.release;
+	msg_hello_encode(&hello, &bytes);
+	mux_send_control(agent->mux, MSG_HELLO, bytes.text, bytes.length);
+}
+
+void agent_run(int port_fd, int cgroup_fd, const struct stage *stage)
+{
+	static const struct mux_ops ops = {
+		.control = on_control,
+		.data = on_data,
+		.eof = on_eof,
+		.reset = on_reset,
+		.writable = on_writable,
+		.closed = on_closed,
+	};
+	struct agent agent = { .stage = *stage, .cgroup_fd = cgroup_fd, .root_tree = -1 };
+
+	agent.loop = loop_new();
+	agent.mux = mux_new(agent.loop, port_fd, true, &ops, &agent);
+	agent.owner = (struct process_owner){ .loop = agent.loop,
+					      .mux = agent.mux,
+					      .ctx = &agent,
+					      .over = on_over,
+					      .oom_killed = oom_killed };
+	agent.pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	agent.events_fd = openat(cgroup_fd, "memory.events", O_RDONLY | O_CLOEXEC);
+	agent.kill_timer = loop_add_timer(agent.loop, kill_all, &agent);
+	signal(SIGPIPE, SIG_IGN);
+	loop_add_signal(agent.loop, SIGCHLD, on_child, &agent);
+	if (agent.events_fd >= 0) {
+		cgroup_oom_kills(agent.events_fd);
+		loop_add_fd(agent.loop, agent.events_fd, EPOLLPRI, on_memory_event, &agent);
+	}
+	say_hello(&agent);
+	loop_run(agent.loop);
+}

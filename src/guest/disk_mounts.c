@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hull-init's side of mounts.h: what is backed by a device. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "guest/disks.h"
+#include "guest/mounts.h"
+#include "guest/sys.h"
+#include "guest/timeline.h"
+
+#define LOWER "/run/lower"
+#define SCRATCH "/run/scratch"
+#define ROOT "/run/root"
+#define DEVICE_FORMAT "/run/device%zu"
+#define BUSY_RETRIES 50
+#define BUSY_RETRY_MS 10
+
+static bool device_mounted[MSG_MOUNTS_MAX];
+
+int mounts_prepare(struct err *err)
+{
+	static const char *const directories[] = { "/run", LOWER,           SCRATCH,
+						   ROOT,   MOUNTS_NEW_ROOT, MOUNTS_STAGE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+		if (mkdir(directories[i], 0755) < 0 && errno != EEXIST)
+			return err_set(err, -errno, "cannot make '%s': %m", directories[i]);
+	return 0;
+}
+
+static int clone_of(const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = open(path, O_PATH | O_CLOEXEC);
+	int tree = fd < 0 ? -errno : sys_clone_tree(fd, false);
+
+	return tree < 0 ? err_set(err, tree, "cannot copy the mount '%s': %m", path) : tree;
+}
+
+static int mount_scratch(const char *serial, struct err *err)
+{
+	char disk[DISK_PATH_MAX];
+	int r;
+
+	if (!*serial)
+		return mount("tmpfs", SCRATCH, "tmpfs", 0, "mode=755") < 0
+			       ? err_set(err, -errno, "cannot mount a tmpfs for the writes: %m")
+			       : 0;
+	r = disk_find(serial, disk, err);
+	if (r < 0)
+		return r;
+	if (mount(disk, SCRATCH, "ext4", MS_NOATIME, "discard,noinit_itable") < 0)
+		return err_set(err, -errno, "cannot mount the scratch disk '%s': %m", serial);
+	return 0;
+}
+
+int mounts_root(const struct msg_session *session, struct err *err)
+{
+	char disk[DISK_PATH_MAX];
+	int r = disk_find(session->root_serial, disk, err);
+
+	if (r < 0)
+		return r;
+	if (mount(disk, LOWER, "erofs", MS_RDONLY, NULL) < 0)
+		return err_set(err, -errno, "cannot mount the image's disk '%s': %m",
+			       session->root_serial);
+	timeline_point("guest: image mounted");
+	r = mount_scratch(session->scratch_serial, err);
+	if (r < 0)
+		return r;
+	timeline_point("guest: scratch mounted");
+	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(SCRATCH "/work", 0755) < 0 && errno != EEXIST))
+		return err_set(err, -errno, "cannot use the scratch disk: %m");
+	/* The upper directory has to stay a plain diff of the image, that the host can read. */
+	if (mount("overlay", ROOT, "overlay", 0,
+		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work,"
+		  "redirect_dir=off,metacopy=off,index=off,xino=off") < 0)
+		return err_set(err, -errno, "cannot mount the root file system: %m");
+	timeline_point("guest: overlay mounted");
+	return clone_of(ROOT, err);
+}
+
+/* Takes the words of mount options that are flags out of the list; the rest stays in data. */
+static unsigned long split_flags(const char *options, struct sbuf *data)
+{
+	static const struct {
+		const char *word;
+		unsigned long flag;
+	} words[] = {
+		{ "ro", MS_RDONLY },
+		{ "noatime", MS_NOATIME },
+		{ "nodiratime", MS_NODIRATIME },
+		{ "nosuid", MS_NOSUID },
+		{ "nodev", MS_NODEV },
+		{ "noexec", MS_NOEXEC },
+		{ "sync", MS_SYNCHRONOUS },
+		{ "relatime", MS_RELATIME },
+		{ "rw", 0 },
+	};
+	AUTO_STRV char **list = str_split(options, ',', 0);
+	unsigned long flags = 0;
+
+	STRV_EACH (list, it) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(words) && !str_eq(words[i].word, *it))
+			i++;
+		if (i < ARRAY_SIZE(words))
+			flags |= words[i].flag;
+		else if (**it)
+			sbuf_addf(data, "%s%s", data->length ? "," : "", *it);
+	}
+	return flags;
+}
+
+int mounts_device(const struct msg_mount *mount_message, size_t index, struct err *err)
+{
+	const char *options = mount_message->options;
+	size_t type_length = strcspn(options, ",");
+	AUTO_SBUF struct sbuf data = { 0 };
+	char disk[DISK_PATH_MAX];
+	char type[32] = "9p";
+	char place[64];
+	const char *device = mount_message->source;
+	unsigned long flags;
+	int r;
+
+	snprintf(place, sizeof(place), DEVICE_FORMAT, index);
+	if (mkdir(place, 0755) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "cannot make '%s': %m", place);
+	if (mount_message->type == MSG_MOUNT_BLOCK) {
+		r = disk_find(mount_message->source, disk, err);
+		if (r < 0)
+			return r;
+		device = disk;
+		snprintf(type, sizeof(type), "%.*s", (int)type_length, options);
+		options += type_length;
+	} else {
+		sbuf_add(&data, "trans=virtio,version=9p2000.L");
+	}
+	flags = split_flags(options, &data);
+	if (mount_message->read_only)
+		flags |= MS_RDONLY;
+	if (mount(device, place, type, flags, str_or(data.text, "")) < 0)
+		return err_set(err, -errno, "cannot mount '%s' (%s) for '%s': %m",
+			       mount_message->source, type, mount_message->target);
+	device_mounted[index] = true;
+	return clone_of(place, err);
+}
+
+void mounts_sync_begin(void)
+{
+	AUTO_CLOSE int fd = open(SCRATCH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && fork() == 0) {
+		syncfs(fd);
+		_exit(0);
+	}
+}
+
+/* The container's namespace may still be going away when its last process has ended. Read-only
+ * makes the file system on disk clean even if some mount of it is left. */
+static int release_one(const char *path, bool writable)
+{
+	int r = 0;
+
+	for (int i = 0; writable && i < BUSY_RETRIES; i++) {
+		r = mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0 ? -errno : 0;
+		if (r != -EBUSY)
+			break;
+		poll(NULL, 0, BUSY_RETRY_MS);
+	}
+	if (umount2(path, MNT_DETACH) < 0 && errno != EINVAL && r == 0)
+		r = -errno;
+	return r == -EINVAL ? 0 : r; /* was not mounted */
+}
+
+int mounts_release(struct err *err)
+{
+	int first = 0;
+
+	sync();
+	for (size_t i = 0; i < MSG_MOUNTS_MAX; i++) {
+		char place[64];
+		int r;
+
+		if (!device_mounted[i])
+			continue;
+		snprintf(place, sizeof(place), DEVICE_FORMAT, i);
+		r = release_one(place, true);
+		device_mounted[i] = false;
+		if (r < 0 && first == 0)
+			first = err_set(err, r, "cannot unmount '%s': %m", place);
+	}
+	release_one(ROOT, false);
+	int r = release_one(SCRATCH, true);
+	if (r < 0 && first == 0)
+		first = err_set(err, r, "cannot unmount the scratch disk: %m");
+	release_one(LOWER, false);
+	return first;
+}

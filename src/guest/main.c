@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hull-init: process 1 of the guest. Everything that does not depend on the container is done
+ * before the hello, since it is then part of the template: kernel modules, mounts, cgroup, the
+ * container's first process in its namespaces.
+ *
+ * The first file system cannot be left by pivot_root, so a tmpfs is moved over it; what the
+ * initramfs held is deleted once it is used. A container that got out of its root would find an
+ * empty directory.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "guest/agent.h"
+#include "guest/cgroup.h"
+#include "guest/disks.h"
+#include "guest/modules.h"
+#include "guest/mounts.h"
+#include "guest/power.h"
+#include "guest/sys.h"
+
+#define BASE "/base"
+#define PORT_NAME "agent"
+#define PORT_WAIT_MS 10000
+
+static void open_console(void)
+{
+	int fd = open("/dev/console", O_RDWR | O_NOCTTY);
+
+	for (int i = 0; i < 3 && fd >= 0; i++)
+		if (fd != i)
+			dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+}
+
+static int mount_base(struct err *err)
+{
+	static const struct {
+		const char *type, *target, *data;
+		unsigned long flags;
+	} mounts[] = {
+		{ "tmpfs", BASE, "mode=755", MS_NOSUID | MS_NODEV },
+		{ "devtmpfs", BASE "/dev", "mode=755", MS_NOSUID | MS_NOEXEC },
+		{ "proc", BASE "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "sysfs", BASE "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "cgroup2", BASE "/sys/fs/cgroup", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		mkdir(mounts[i].target, 0755); /* some are there */
+		if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
+			  mounts[i].data) < 0)
+			return err_set(err, -errno, "cannot mount '%s': %m", mounts[i].target);
+	}
+	return 0;
+}
+
+static int enter_base(struct err *err)
+{
+	unlink("/init");
+	if (chdir(BASE) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+	    chdir("/") < 0)
+		return err_set(err, -errno, "cannot leave the initramfs: %m");
+	return 0;
+}
+
+static void raise_loopback(void)
+{
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+
+	if (fd >= 0)
+		ioctl(fd, SIOCSIFFLAGS, &request);
+}
+
+/* The device of the port that the host calls "agent": -ENOENT while it is not there. */
+static int open_port(void)
+{
+	DIR *dir = opendir("/sys/class/virtio-ports");
+	struct dirent *entry;
+	int fd = -ENOENT;
+
+	while (dir && fd == -ENOENT && (entry = readdir(dir))) {
+		char path[300];
+		char name[64];
+
+		snprintf(path, sizeof(path), "/sys/class/virtio-ports/%s/name", entry->d_name);
+		if (sys_read_file(path, name, sizeof(name)) <= 0)
+			continue;
+		name[strcspn(name, "\n")] = '\0';
+		if (!str_eq(name, PORT_NAME))
+			continue;
+		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+		if (fd < 0)
+			fd = -errno;
+	}
+	if (dir)
+		closedir(dir);
+	return fd;
+}
+
+/* Ports come with a delay: each kernel event is a reason to look again. */
+static int wait_for_port(int uevent_fd)
+{
+	for (;;) {
+		char event[4096];
+		int fd = open_port();
+
+		if (fd != -ENOENT)
+			return fd;
+		if (fd_wait(uevent_fd, POLLIN, PORT_WAIT_MS) <= 0)
+			return -ETIMEDOUT;
+		while (recv(uevent_fd, event, sizeof(event), MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
+static int open_uevents(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	if (fd >= 0)
+		(void)!bind(fd, (struct sockaddr *)&address, sizeof(address));
+	return fd;
+}
+
+static int boot(struct err *err)
+{
+	AUTO_CLOSE int uevent_fd = -1;
+	AUTO_CLOSE int cgroup_fd = -1;
+	struct stage stage;
+	int port;
+	int r;
+
+	modules_load("/modules");
+	r = mount_base(err);
+	if (r == 0)
+		r = enter_base(err);
+	if (r < 0)
+		return r;
+	open_console();
+	uevent_fd = open_uevents();
+	/* What a child of ours is before it executes something is nobody's business. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	raise_loopback();
+	disks_scan();
+	r = mounts_prepare(err);
+	if (r < 0)
+		return r;
+	cgroup_fd = cgroup_create(err);
+	if (cgroup_fd < 0)
+		return cgroup_fd;
+	r = stage_start(cgroup_fd, &stage, err);
+	if (r < 0)
+		return r;
+	port = wait_for_port(uevent_fd);
+	if (port < 0)
+		return err_set(err, port, "cannot open the port '%s': %m", PORT_NAME);
+	agent_run(port, cgroup_fd, &stage);
+	return 0;
+}
+
+int main(void)
+{
+	struct err err = { 0 };
+
+	log_init("hull-init", LOG_LEVEL_INFO);
+	if (getpid() != 1) {
+		log_error("hull-init is process 1 of a hull guest, nothing else");
+		return 64;
+	}
+	if (boot(&err) < 0)
+		log_error("%s", err.message);
+	power_off();
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mounts, in two places. hull-init mounts what is backed by a device (the image, the scratch disk,
+ * their overlay, volumes, shares) in its own namespace, so that it can unmount all of it cleanly
+ * whatever the container does, and hands out detached copies. The container's first process, in the
+ * container's mount namespace, attaches them and adds the rest, always below the root's descriptor:
+ * no path of a hostile image leads out of it.
+ */
+#ifndef GUEST_MOUNTS_H
+#define GUEST_MOUNTS_H
+
+#include "base/err.h"
+#include "proto/msg.h"
+
+#define MOUNTS_STAGE "/stage" /* where proc, sys and dev of the container wait for its root */
+#define MOUNTS_NEW_ROOT "/run/newroot"
+
+/* hull-init's side. */
+
+/* Mounts image, scratch and overlay. Returns a detached copy of the root's mount. */
+int mounts_root(const struct msg_session *session, struct err *err);
+/* Mounts the device of mount number index (block or share). Returns a detached copy. */
+int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
+/* Starts writing out the scratch disk's data, in the background. */
+void mounts_sync_begin(void);
+/* Writes out and unmounts all of it. 0, or the first failure, after trying everything. */
+int mounts_release(struct err *err);
+
+/* Before the template: the directories that the above use, and a first use of each file system. */
+int mounts_prepare(struct err *err);
+
+/* The container's side. */
+
+/* Before the template: proc, sys, dev, cgroup … of the container's namespaces below MOUNTS_STAGE.
+ */
+int mounts_stage(struct err *err);
+/* Attaches everything to the root and makes it "/". trees: descriptors of the detached copies of
+ * those of the session's mounts that have a device, -1 for the others. */
+int mounts_enter(const struct msg_session *session, bool privileged, int root_tree,
+		 const int *trees, struct err *err);
+
+/* mkdir -p inside the root; returns an O_PATH descriptor of the directory. */
+int mounts_make_dirs(int root_fd, const char *path, mode_t mode);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU as the engine.
+ *
+ * A restore needs no command: the device state is a file that QEMU gets as a descriptor, and it
+ * runs the machine as soon as that is loaded. The two commands that are sent (capabilities, status)
+ * are written before QEMU has even been linked; their answers and the RESUME event only tell when
+ * it ran. All the work of a start can therefore overlap with it, and the first message to the agent
+ * can wait in its socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "vm/engine.h"
+#include "vm/initramfs.h"
+#include "vm/launch.h"
+#include "vm/qmp.h"
+
+#define RUN_TIMEOUT_MS 20000
+#define COMMAND_TIMEOUT_MS 5000
+
+struct qemu {
+	struct vm vm;
+	pid_t pid;  /* 0 once it has been waited for */
+	int status; /* as of proc_wait, then */
+	bool restoring;
+	char *log_path;  /* owned; may be NULL */
+	char *initramfs; /* owned; a cold boot's, removed when it runs no more */
+	int64_t log_offset;
+	int agent_fd;    /* owned until taken */
+	struct qmp *qmp; /* owned */
+	int64_t status_id;
+
+	struct loop *loop; /* borrowed; NULL until watched */
+	const struct vm_ops *ops;
+	void *ctx;
+	int pid_fd;                      /* owned */
+	struct loop_source *qmp_source;  /* owned; NULL when the channel has ended */
+	struct loop_source *pid_source;  /* owned */
+	struct loop_source *event_timer; /* owned; fires when events wait outside the channel */
+};
+
+static struct qemu *of_vm(struct vm *vm)
+{
+	return (struct qemu *)vm;
+}
+
+static void reap(struct qemu *qemu)
+{
+	if (qemu->pid == 0)
+		return;
+	qemu->status = proc_wait(qemu->pid);
+	qemu->pid = 0;
+	if (qemu->initramfs)
+		unlink(qemu->initramfs);
+}
+
+static void qemu_kill(struct vm *vm)
+{
+	struct qemu *qemu = of_vm(vm);
+
+	if (qemu->pid == 0)
+		return;
+	kill(qemu->pid, SIGKILL);
+	reap(qemu);
+}
+
+static void qemu_free(struct vm *vm)
+{
+	struct qemu *qemu = of_vm(vm);
+
+	qemu_kill(vm);
+	loop_remove(qemu->qmp_source);
+	loop_remove(qemu->pid_source);
+	loop_remove(qemu->event_timer);
+	qmp_free(qemu->qmp);
+	if (qemu->agent_fd >= 0)
+		close(qemu->agent_fd);
+	if (qemu->pid_fd >= 0)
+		close(qemu->pid_fd);
+	free(qemu->log_path);
+	free(qemu->initramfs);
+	free(qemu);
+}
+
+static void freep(struct qemu **qemu)
+{
+	if (*qemu)
+		qemu_free(&(*qemu)->vm);
+}
+
+/* Starts the process for the options; *ret_process and qemu->initramfs are set. */
+static int start(const struct vm_options *options, struct qemu *qemu,
+		 struct launch_process *ret_process, struct err *err)
+{
+	const struct template *template = options->template;
+	AUTO_CLOSE int state = -1;
+	struct launch launch = {
+		.use = template ? LAUNCH_RESTORE : LAUNCH_COLD,
+		.shape = &options->shape,
+		.disks = options->disks,
+		.console_path = options->console_path,
+	};
+	int r;
+
+	if (template) {
+		state = open(template->state_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (state < 0)
+			return err_set(err, errno == ENOENT ? -ESTALE : -errno,
+				       "cannot open '%s': %m", template->state_path);
+		launch.ram_path = template->ram_path;
+	} else {
+		qemu->initramfs = path_join(options->work_dir, "initramfs");
+		r = initramfs_write(&options->shape, qemu->initramfs, err);
+		if (r < 0)
+			return r;
+		launch.initramfs = qemu->initramfs;
+		launch.tsc_khz = launch_measure_tsc_khz();
+	}
+	return launch_start(&launch, state, -1, options->log_path, ret_process, err);
+}
+
+static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
+{
+	CLEANUP(freep) struct qemu *qemu = xcalloc(1, sizeof(*qemu));
+	struct launch_process process = { 0 };
+	int r;
+
+	*qemu = (struct qemu){
+		.vm.engine = &engine_qemu,
+		.restoring = options->template,
+		.log_path = xstrdup(options->log_path),
+		.agent_fd = -1,
+		.pid_fd = -1,
+	};
+	r = start(options, qemu, &process, err);
+	if (r < 0)
+		return r;
+	qemu->pid = process.pid;
+	qemu->agent_fd = process.agent_fd;
+	qemu->log_offset = process.log_offset;
+	qemu->qmp = qmp_new(process.qmp_fd);
+	qemu->status_id = qmp_send(qemu->qmp, "query-status", NULL, NULL);
+	log_timeline("emulator started");
+	*ret_vm = &TAKE_PTR(qemu)->vm;
+	return 0;
+}
+
+/* The emulator ended, or did something odd, before the machine ran: says why. */
+static int report_death(struct qemu *qemu, int r, struct err *err)
+{
+	AUTO_FREE char *words = NULL;
+	int code = qemu->restoring ? -ESTALE : -EIO;
+
+	if (r == -ETIMEDOUT)
+		code = r;
+	qemu_kill(&qemu->vm);
+	words = launch_last_words(qemu->log_path, qemu->log_offset);
+	if (words[0])
+		return err_set(err, code, "the emulator could not start the machine: %s", words);
+	return err_set(err, code, "the emulator could not start the machine (status %d)",
+		       qemu->status);
+}
+
+static int wait_running(struct qemu *qemu, uint64_t deadline_ms, struct err *err)
+{
+	AUTO_JSON json_t *status = NULL;
+	int r;
+
+	r = qmp_wait(qemu->qmp, qemu->status_id, deadline_ms, &status, err);
+	if (r < 0)
+		return r;
+	if (str_eq(json_get_string(status, "status"), "running"))
+		return 0;
+	if (!str_eq(json_get_string(status, "status"), "inmigrate"))
+		return err_set(err, -EPROTO, "the machine is in state '%s'",
+			       str_or(json_get_string(status, "status"), ""));
+	/* Events are sent from here on: RESUME cannot be missed. */
+	for (;;) {
+		AUTO_QMP_EVENT struct qmp_event event = { 0 };
+
+		r = qmp_wait_event(qemu->qmp, deadline_ms, &event, err);
+		if (r < 0)
+			return r;
+		if (str_eq(event.name, "RESUME"))
+			return 0;
+	}
+}
+
+static int qemu_run(struct vm *vm, struct err *err)
+{
+	struct qemu *qemu = of_vm(vm);
+	int r;
+
+	if (qemu->status_id < 0)
+		return report_death(qemu, (int)qemu->status_id, err);
+	r = wait_running(qemu, clock_monotonic_ms() + RUN_TIMEOUT_MS, err);
+	if (r < 0)
+		return report_death(qemu, r, err);
+	log_timeline("machine runs");
+	return 0;
+}
+
+static int qemu_take_agent(struct vm *vm)
+{
+	return TAKE_FD(of_vm(vm)->agent_fd);
+}
+
+/* What an event means for the owner of the machine; NULL: nothing. */
+static const char *event_meaning(const struct qmp_event *event)
+{
+	if (str_eq(event->name, "GUEST_PANICKED"))
+		return "panic";
+	if (!str_eq(event->name, "SHUTDOWN"))
+		return NULL;
+	if (!json_get_bool(event->data, "guest", false))
+		return NULL; /* we or a signal ended it */
+	return str_eq(json_get_string(event->data, "reason"), "guest-reset") ? "reset" : "shutdown";
+}
+
+static void deliver_events(struct qemu *qemu)
+{
+	for (;;) {
+		AUTO_QMP_EVENT struct qmp_event event = { 0 };
+		const char *meaning;
+
+		if (!qmp_take_event(qemu->qmp, &event))
+			return;
+		meaning = event_meaning(&event);
+		if (meaning && qemu->ops->event)
+			qemu->ops->event(qemu->ctx, meaning);
+	}
+}
+
+static void on_qmp(void *ctx, int fd, uint32_t events)
+{
+	struct qemu *qemu = ctx;
+
+	/* A channel that ended or broke is given up; the process's own end says the rest. */
+	if (qmp_receive(qemu->qmp, NULL) < 0)
+		qemu->qmp_source = loop_remove(qemu->qmp_source);
+	deliver_events(qemu);
+}
+
+static void on_exit_of_qemu(void *ctx, int fd, uint32_t events)
+{
+	struct qemu *qemu = ctx;
+
+	qemu->pid_source = loop_remove(qemu->pid_source);
+	qemu->qmp_source = loop_remove(qemu->qmp_source);
+	reap(qemu);
+	qmp_receive(qemu->qmp, NULL);
+	deliver_events(qemu);
+	qemu->ops->exited(qemu->ctx, qemu->status);
+}
+
+static void on_event_timer(void *ctx)
+{
+	deliver_events(ctx);
+}
+
+static void qemu_watch(struct vm *vm, struct loop *loop, const struct vm_ops *ops, void *ctx)
+{
+	struct qemu *qemu = of_vm(vm);
+
+	qemu->loop = loop;
+	qemu->ops = ops;
+	qemu->ctx = ctx;
+	qemu->pid_fd = proc_pidfd(qemu->pid);
+	qemu->qmp_source = loop_add_fd(loop, qmp_fd(qemu->qmp), EPOLLIN, on_qmp, qemu);
+	qemu->pid_source = loop_add_fd(loop, qemu->pid_fd, EPOLLIN, on_exit_of_qemu, qemu);
+	qemu->event_timer = loop_add_timer(loop, on_event_timer, qemu);
+	loop_arm(qemu->event_timer, 0);
+}
+
+static int command(struct vm *vm, const char *name, struct err *err)
+{
+	struct qemu *qemu = of_vm(vm);
+	int r;
+
+	r = qmp_execute(qemu->qmp, name, NULL, clock_monotonic_ms() + COMMAND_TIMEOUT_MS, NULL,
+			err);
+	if (qemu->event_timer)
+		loop_arm(qemu->event_timer, 0); /* for events that came before the reply */
+	return r;
+}
+
+static int qemu_pause(struct vm *vm, struct err *err)
+{
+	return command(vm, "stop", err);
+}
+
+static int qemu_resume(struct vm *vm, struct err *err)
+{
+	return command(vm, "cont", err);
+}
+
+static pid_t qemu_pid(const struct vm *vm)
+{
+	return ((const struct qemu *)vm)->pid;
+}
+
+const struct vm_engine engine_qemu = {
+	.name = "qemu",
+	.spawn = qemu_spawn,
+	.run = qemu_run,
+	.take_agent = qemu_take_agent,
+	.watch = qemu_watch,
+	.pause = qemu_pause,
+	.resume = qemu_resume,
+	.kill = qemu_kill,
+	.pid = qemu_pid,
+	.free = qemu_free,
+};

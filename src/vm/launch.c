@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vm/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#ifdef __x86_64__
+#include <x86intrin.h>
+#endif
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+
+/* An empty slot is larger than any disk: a slot's size is frozen in the template, but what lies
+ * beyond the end of the real disk just fails to read, so that no resize is needed after a restore.
+ */
+#define EMPTY_SLOT_BYTES "17592186044416"
+
+/* What never differs. No balloon: on a file mapping it punches holes into the template, and a
+ * hostile guest can ask for that at any time. No random device: the agent is seeded by the host. */
+static const char *const fixed_args[] = {
+	"-no-user-config",
+	"-nodefaults",
+	"-display",
+	"none",
+	"-no-reboot",
+	"-sandbox",
+	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+	"-global",
+	"virtio-mmio.force-legacy=false",
+	/* The device state is what xen-save-devices-state writes: it has neither the machine's name
+	 * nor its run state, so that a restored machine runs as soon as it is loaded, without a
+	 * command. */
+	"-global",
+	"migration.send-configuration=off",
+	"-global",
+	"migration.store-global-state=off",
+	"-device",
+	"virtio-serial-device,id=vser",
+	"-device",
+	"virtserialport,chardev=agent,name=agent,bus=vser.0",
+	"-netdev",
+	"hubport,id=n0,hubid=0",
+	"-device",
+	"virtio-net-device,netdev=n0,mac=52:54:00:00:00:01",
+	"-device",
+	"virtio-scsi-device,id=scsi0",
+};
+
+static void add(char ***argv, const char *option, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void add(char ***argv, const char *option, const char *format, ...)
+{
+	AUTO_FREE char *value = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&value, format, args) < 0)
+		abort();
+	va_end(args);
+	strv_push(argv, option);
+	strv_push(argv, value);
+}
+
+/* A path as a value inside an option: commas are doubled. */
+static char *escaped(const char *path)
+{
+	AUTO_SBUF struct sbuf text = { 0 };
+
+	for (; *path; path++)
+		sbuf_add_bytes(&text, *path == ',' ? ",," : path, *path == ',' ? 2 : 1);
+	return sbuf_take(&text);
+}
+
+static void add_accelerator(char ***argv, const struct launch *launch)
+{
+	if (launch->shape->accel == ACCEL_KVM) {
+		add(argv, "-accel", "kvm");
+		add(argv, "-cpu", "host");
+	} else {
+		add(argv, "-accel", "tcg,tb-size=64");
+		add(argv, "-cpu", "max");
+	}
+	add(argv, "-smp", "%u", launch->shape->vcpus);
+}
+
+static void add_memory(char ***argv, const struct launch *launch)
+{
+	unsigned long long bytes = launch->shape->memory_bytes;
+	AUTO_FREE char *path = NULL;
+
+	add(argv, "-m", "%lluB", bytes);
+	switch (launch->use) {
+	case LAUNCH_TEMPLATE:
+		add(argv, "-object",
+		    "memory-backend-file,id=mem0,size=%llu,mem-path=/proc/self/fd/%d,share=on",
+		    bytes, LAUNCH_FD_RAM);
+		break;
+	case LAUNCH_RESTORE:
+		path = escaped(launch->ram_path);
+		add(argv, "-object", "memory-backend-file,id=mem0,size=%llu,mem-path=%s,share=off",
+		    bytes, path);
+		break;
+	default:
+		add(argv, "-object", "memory-backend-ram,id=mem0,size=%llu", bytes);
+	}
+}
+
+/* A restored machine needs no kernel: it is in its memory. */
+static void add_boot(char ***argv, const struct launch *launch)
+{
+	if (launch->use == LAUNCH_RESTORE) {
+		add(argv, "-incoming", "fd:%d", LAUNCH_FD_STATE);
+		return;
+	}
+	add(argv, "-kernel", "%s", launch->shape->kernel);
+	add(argv, "-initrd", "%s", launch->initramfs);
+	/* Without tsc_early_khz the kernel hangs on this machine under emulation: it has no timer
+	 * that the counter could be calibrated against. */
+	add(argv, "-append",
+	    "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable random.trust_cpu=on "
+	    "init_on_alloc=0 "
+	    "tsc_early_khz=%u",
+	    launch->tsc_khz);
+}
+
+static void add_channels(char ***argv, const struct launch *launch)
+{
+	AUTO_FREE char *console = launch->console_path ? escaped(launch->console_path) : NULL;
+
+	add(argv, "-chardev", "socket,id=qmp,fd=%d", LAUNCH_FD_QMP);
+	add(argv, "-mon", "chardev=qmp,mode=control");
+	add(argv, "-chardev", "socket,id=agent,fd=%d", LAUNCH_FD_AGENT);
+	if (console)
+		add(argv, "-chardev", "file,id=console,path=%s,append=on", console);
+	else
+		add(argv, "-chardev", "null,id=console");
+	add(argv, "-serial", "chardev:console");
+}
+
+static void add_disk(char ***argv, unsigned int slot, const struct vm_disk *disk)
+{
+	const char *read_only = slot == 0 ? "on" : "off";
+	AUTO_FREE char *path = disk && disk->path ? escaped(disk->path) : NULL;
+
+	if (!path)
+		add(argv, "-blockdev",
+		    "driver=null-co,node-name=s%u,size=" EMPTY_SLOT_BYTES
+		    ",read-zeroes=on,read-only=%s",
+		    slot, read_only);
+	else
+		add(argv, "-blockdev",
+		    "driver=%s,node-name=s%u,read-only=%s,discard=unmap,"
+		    "file.driver=file,file.filename=%s,file.discard=unmap",
+		    disk->format == VM_DISK_VMDK ? "vmdk" : "raw", slot, read_only, path);
+	add(argv, "-device", "virtio-blk-device,drive=s%u,serial=slot%u", slot, slot);
+}
+
+char **launch_argv(const struct launch *launch)
+{
+	char **argv = NULL;
+
+	strv_push(&argv, launch->shape->qemu);
+	add(&argv, "-M",
+	    "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=on,suppress-vmdesc=on,"
+	    "mem-merge=off,memory-backend=mem0");
+	add_accelerator(&argv, launch);
+	add_memory(&argv, launch);
+	add_boot(&argv, launch);
+	add_channels(&argv, launch);
+	for (size_t i = 0; i < ARRAY_SIZE(fixed_args); i++)
+		strv_push(&argv, fixed_args[i]);
+	for (unsigned int i = 0; i < MACHINE_DISK_SLOTS; i++)
+		add_disk(&argv, i, launch->disks ? &launch->disks[i] : NULL);
+	return argv;
+}
+
+char *const *launch_environment(void)
+{
+	static char *const environment[] = {
+		(char *)"PATH=/usr/bin:/bin",
+		(char *)"HOME=/",
+		/* One heap, given back early: QEMU's threads allocate little at the same time. */
+		(char *)"MALLOC_ARENA_MAX=1",
+		NULL,
+	};
+
+	return environment;
+}
+
+uint32_t launch_measure_tsc_khz(void)
+{
+#ifdef __x86_64__
+	uint64_t t0 = clock_ns(CLOCK_MONOTONIC_RAW);
+	uint64_t c0 = __rdtsc();
+	uint64_t t1 = t0;
+	uint64_t c1 = c0;
+
+	/* Two readings that are 10 ms apart are right to a few millionths. */
+	while (t1 - t0 < 10000000) {
+		t1 = clock_ns(CLOCK_MONOTONIC_RAW);
+		c1 = __rdtsc();
+	}
+	return (uint32_t)((c1 - c0) * 1000000 / (t1 - t0));
+#else
+	return 1000000; /* QEMU counts nanoseconds there */
+#endif
+}
+
+static int open_log(const char *path, int64_t *ret_offset, struct err *err)
+{
+	AUTO_CLOSE int fd = open(path ? path : "/dev/null",
+				 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(err, -errno, "cannot open the emulator's log '%s': %m", path);
+	*ret_offset = st.st_size;
+	return TAKE_FD(fd);
+}
+
+int launch_start(const struct launch *launch, int state_fd, int ram_fd, const char *log_path,
+		 struct launch_process *ret_process, struct err *err)
+{
+	AUTO_STRV char **argv = launch_argv(launch);
+	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int log = -1;
+	AUTO_CLOSE int qmp = -1, qmp_peer = -1, agent = -1, agent_peer = -1;
+	struct launch_process process = { 0 };
+	int pair[2];
+	int r;
+
+	if (nothing < 0)
+		return err_set(err, -errno, "cannot open /dev/null: %m");
+	log = open_log(log_path, &process.log_offset, err);
+	if (log < 0)
+		return log;
+	r = sock_pair(pair, err);
+	if (r < 0)
+		return r;
+	qmp = pair[0];
+	qmp_peer = pair[1];
+	r = sock_pair(pair, err);
+	if (r < 0)
+		return r;
+	agent = pair[0];
+	agent_peer = pair[1];
+	const struct proc_fd fds[] = {
+		{ nothing, 0 },
+		{ log, 1 },
+		{ log, 2 },
+		{ qmp_peer, LAUNCH_FD_QMP },
+		{ agent_peer, LAUNCH_FD_AGENT },
+		{ state_fd, LAUNCH_FD_STATE },
+		{ ram_fd, LAUNCH_FD_RAM },
+	};
+	const struct proc_spec spec = {
+		.argv = argv,
+		.environment = launch_environment(),
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds) - (ram_fd < 0) - (state_fd < 0),
+		.new_session = true,
+		.die_with_parent = true,
+		.no_new_privileges = true,
+	};
+	r = proc_spawn(&spec, &process.pid, err);
+	if (r < 0)
+		return r;
+	process.qmp_fd = TAKE_FD(qmp);
+	process.agent_fd = TAKE_FD(agent);
+	*ret_process = process;
+	return 0;
+}
+
+char *launch_last_words(const char *log_path, int64_t log_offset)
+{
+	AUTO_CLOSE int fd = log_path ? open(log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	char text[4096];
+	struct stat st;
+	char *line;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return xstrdup("");
+	if (st.st_size - log_offset > (int64_t)sizeof(text) - 1)
+		log_offset = st.st_size - (int64_t)sizeof(text) + 1;
+	n = pread(fd, text, sizeof(text) - 1, log_offset);
+	if (n <= 0)
+		return xstrdup("");
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	text[n] = '\0';
+	line = memrchr(text, '\n', (size_t)n);
+	line = line ? line + 1 : text;
+	err_sanitize(line);
+	return xstrdup(line);
+}

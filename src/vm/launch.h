@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one place that knows the emulator's command line, as data. The same machine is described
+ * three times (made as a template, restored from one, booted cold); what differs is where its
+ * memory lives, what fills its slots, and whether a kernel is loaded.
+ */
+#ifndef VM_LAUNCH_H
+#define VM_LAUNCH_H
+
+#include "base/err.h"
+#include "vm/machine.h"
+#include "vm/vm.h"
+
+enum launch_use {
+	LAUNCH_TEMPLATE, /* boots; memory is the shared file LAUNCH_FD_RAM; LAUNCH_FD_STATE to save
+			    to */
+	LAUNCH_RESTORE,  /* loads LAUNCH_FD_STATE; memory is a private mapping of ram_path */
+	LAUNCH_COLD,     /* boots; memory is anonymous */
+	LAUNCH_USE_COUNT
+};
+
+/* Descriptors of the emulator. */
+enum launch_fd {
+	LAUNCH_FD_QMP = 3,
+	LAUNCH_FD_AGENT = 4,
+	LAUNCH_FD_STATE = 5,
+	LAUNCH_FD_RAM = 6,
+};
+
+struct launch {
+	enum launch_use use;
+	const struct machine_shape *shape;
+	const struct vm_disk *disks; /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const char *ram_path;
+	const char *initramfs;
+	const char *console_path; /* NULL: boot messages are lost */
+	uint32_t tsc_khz;         /* of the host */
+};
+
+/* The emulator's argument vector, owned by the caller. */
+char **launch_argv(const struct launch *launch);
+/* Its environment; constant. */
+char *const *launch_environment(void);
+/* The frequency of the host's time-stamp counter, measured in 10 ms. */
+uint32_t launch_measure_tsc_khz(void);
+
+struct launch_process {
+	pid_t pid;
+	int qmp_fd;         /* owned by the caller */
+	int agent_fd;       /* owned by the caller */
+	int64_t log_offset; /* where its messages begin in the log */
+};
+
+/* Starts the emulator, which dies with the calling thread. state_fd and ram_fd (borrowed, -1 none)
+ * become LAUNCH_FD_STATE and LAUNCH_FD_RAM. log_path: where its messages are appended. */
+int launch_start(const struct launch *launch, int state_fd, int ram_fd, const char *log_path,
+		 struct launch_process *ret_process, struct err *err);
+/* The last line that the emulator wrote to its log since it started ("" if none); owned. */
+char *launch_last_words(const char *log_path, int64_t log_offset);
+
+#endif

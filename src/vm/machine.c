@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vm/machine.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+
+#define QEMU_PROGRAM "qemu-system-x86_64"
+
+#define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin"
+
+int machine_find_qemu(const char *search_path, char **ret_path, struct err *err)
+{
+	AUTO_STRV char **dirs = str_split(str_or(search_path, SEARCH_PATH), ':', 0);
+
+	STRV_EACH (dirs, dir) {
+		AUTO_FREE char *path = path_join(*dir, "%s", QEMU_PROGRAM);
+
+		if (path[0] == '/' && access(path, X_OK) == 0) {
+			*ret_path = TAKE_PTR(path);
+			return 0;
+		}
+	}
+	return err_set(err, -ENOENT,
+		       "cannot find " QEMU_PROGRAM
+		       "; install it (apt-get install qemu-system-x86)");
+}

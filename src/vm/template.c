@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A template is a cache: nothing in it is worth a sync, everything in it is checked. The manifest
+ * is written last into a directory of temporary name, which is then renamed. After a power cut the
+ * manifest may be there and the memory file's pages not: hence the digest of the whole file, once
+ * per boot of the host; between boots, size, time of change and inode tell.
+ */
+#include "vm/template.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "vm/template_key.h"
+#include "vm/template_make.h"
+#include "vm/template_ram.h"
+
+#define MANIFEST_MAX (1u << 20)
+#define STATE_MAX (64ll << 20)
+#define UNFINISHED ".making-" /* and the name: a template's directory while it is made */
+
+/* Where the template of a shape is kept, and what guards it. */
+struct place {
+	const char *templates_dir;         /* borrowed */
+	const char *run_dir;               /* borrowed */
+	const struct machine_shape *shape; /* borrowed */
+	struct template_key key;
+};
+
+static void place_release(struct place *place)
+{
+	template_key_release(&place->key);
+}
+#define AUTO_PLACE CLEANUP(place_release)
+
+void template_release(struct template *template)
+{
+	free(template->directory);
+	free(template->ram_path);
+	free(template->state_path);
+	*template = (struct template){ 0 };
+}
+
+void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template)
+{
+	struct stat st = { 0 };
+
+	*ret_template = (struct template){
+		.directory = xstrdup(directory),
+		.ram_path = path_join(directory, "ram"),
+		.state_path = path_join(directory, "state"),
+		.ram_bytes = ram_bytes,
+	};
+	if (lstat(ret_template->ram_path, &st) == 0 && S_ISREG(st.st_mode))
+		ret_template->ram_inode = st.st_ino;
+}
+
+static int read_manifest(const char *directory, json_t **ret_manifest)
+{
+	AUTO_FREE char *path = path_join(directory, "manifest.json");
+	AUTO_FREE char *text = NULL;
+	size_t size;
+	int r;
+
+	r = file_read(path, MANIFEST_MAX, &text, &size, NULL);
+	if (r < 0)
+		return r;
+	return json_parse(text, size, "the template's manifest", ret_manifest, NULL);
+}
+
+static int write_manifest(const struct place *place, const char *directory,
+			  const struct template_image *image, struct err *err)
+{
+	AUTO_FREE char *path = path_join(directory, "manifest.json");
+	AUTO_FREE char *ram_path = path_join(directory, "ram");
+	AUTO_FREE char *text = NULL;
+	AUTO_JSON json_t *manifest = NULL;
+	struct stat st;
+
+	if (stat(ram_path, &st) < 0)
+		return err_set(err, -errno, "cannot stat '%s': %m", ram_path);
+	manifest = json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "key", place->key.text, "purpose",
+		place->key.purpose, "ram_bytes", (json_int_t)st.st_size, "ram_inode",
+		(json_int_t)st.st_ino, "ram_mtime", (json_int_t)st.st_mtim.tv_sec, "ram_mtime_ns",
+		(json_int_t)st.st_mtim.tv_nsec, "ram_crc32c", (json_int_t)image->ram_crc,
+		"state_bytes", (json_int_t)image->state_bytes, "state_crc32c",
+		(json_int_t)image->state_crc);
+	text = json_text(manifest);
+	return file_write_atomic(path, text, strlen(text), 0600, false, err);
+}
+
+static bool state_is_good(const struct template *template, const json_t *manifest)
+{
+	AUTO_CLOSE int fd = open(template->state_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int64_t bytes = json_get_int(manifest, "state_bytes", -1);
+	AUTO_FREE uint8_t *data = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || bytes <= 0 || bytes > STATE_MAX || st.st_size != bytes)
+		return false;
+	data = malloc((size_t)bytes);
+	return data && fd_read_exact(fd, data, (size_t)bytes) == 0 &&
+	       ~hash_crc32c(~0u, data, (size_t)bytes) ==
+		       (uint32_t)json_get_int(manifest, "state_crc32c", -1);
+}
+
+static bool ram_is_unchanged(const struct template *template, const json_t *manifest)
+{
+	struct stat st;
+
+	return lstat(template->ram_path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size == json_get_int(manifest, "ram_bytes", -1) &&
+	       (uint64_t)st.st_size == template->ram_bytes &&
+	       st.st_ino == (uint64_t)json_get_int(manifest, "ram_inode", -1) &&
+	       st.st_mtim.tv_sec == json_get_int(manifest, "ram_mtime", -1) &&
+	       st.st_mtim.tv_nsec == json_get_int(manifest, "ram_mtime_ns", -1);
+}
+
+/* What the marker of a checked template holds: which boot of the host, and which file. */
+static char *marker_text(const struct template *template)
+{
+	AUTO_FREE char *boot_id = NULL;
+
+	if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL, NULL) < 0)
+		return NULL;
+	return xasprintf("%s%llu\n", boot_id, (unsigned long long)template->ram_inode);
+}
+
+static char *marker_path(const struct place *place)
+{
+	return path_join(place->run_dir, "template-%s.checked", place->key.name);
+}
+
+/* Best effort: without it the next start checks again. */
+static void write_marker(const struct place *place, const struct template *template)
+{
+	AUTO_FREE char *path = marker_path(place);
+	AUTO_FREE char *text = marker_text(template);
+
+	if (text)
+		file_write_atomic(path, text, strlen(text), 0600, false, NULL);
+}
+
+static bool ram_is_good(const struct place *place, const struct template *template,
+			const json_t *manifest)
+{
+	AUTO_FREE char *path = marker_path(place);
+	AUTO_FREE char *found = NULL;
+	AUTO_FREE char *wanted = marker_text(template);
+	AUTO_CLOSE int fd = -1;
+	uint32_t crc;
+
+	if (wanted && file_read(path, 256, &found, NULL, NULL) == 0 && str_eq(found, wanted))
+		return true;
+	fd = open(template->ram_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || template_ram_copy(fd, -1, template->ram_bytes, &crc) < 0 ||
+	    crc != (uint32_t)json_get_int(manifest, "ram_crc32c", -1))
+		return false;
+	write_marker(place, template);
+	return true;
+}
+
+static int find(const struct place *place, struct template *ret_template, struct err *err)
+{
+	CLEANUP(template_release) struct template template = { 0 };
+	AUTO_FREE char *directory = path_join(place->templates_dir, "%s", place->key.name);
+	AUTO_JSON json_t *manifest = NULL;
+
+	if (read_manifest(directory, &manifest) < 0)
+		return err_set(err, -ENOENT, "there is no template for this machine");
+	template_open(directory, place->shape->memory_bytes, &template);
+	if (!str_eq(json_get_string(manifest, "key"), place->key.text) ||
+	    !state_is_good(&template, manifest) || !ram_is_unchanged(&template, manifest) ||
+	    !ram_is_good(place, &template, manifest))
+		return err_set(err, -ENOENT, "the template '%s' is damaged", directory);
+	*ret_template = template;
+	template = (struct template){ 0 };
+	return 0;
+}
+
+static int place_init(struct place *place, const char *templates_dir, const char *run_dir,
+		      const struct machine_shape *shape, struct err *err)
+{
+	*place = (struct place){ .templates_dir = templates_dir,
+				 .run_dir = run_dir,
+				 .shape = shape };
+	return template_key_make(shape, &place->key, err);
+}
+
+int template_find(const char *templates_dir, const char *run_dir, const struct machine_shape *shape,
+		  struct template *ret_template, struct err *err)
+{
+	AUTO_PLACE struct place place;
+	int r;
+
+	r = place_init(&place, templates_dir, run_dir, shape, err);
+	return r < 0 ? r : find(&place, ret_template, err);
+}
+
+static char *lock_path(const struct place *place, const char *name)
+{
+	return path_join(place->run_dir, "template-%s.lock", name);
+}
+
+/* Removes what an interrupted maker left. Those that are being made are locked. */
+static void remove_unfinished(const struct place *place, const char *entry)
+{
+	AUTO_FREE char *path = path_join(place->templates_dir, "%s", entry);
+	const char *name = str_after(entry, UNFINISHED);
+	AUTO_FREE char *lock = lock_path(place, name);
+	AUTO_CLOSE int fd = -1;
+
+	if (!str_eq(name, place->key.name)) {
+		fd = lock_take(lock, LOCK_EXCLUSIVE, false, NULL);
+		if (fd < 0)
+			return;
+	}
+	path_remove_tree(path, NULL);
+}
+
+/* Removes a template that the new one replaces: same purpose, other inputs. */
+static void remove_outdated(const struct place *place, const char *entry)
+{
+	AUTO_FREE char *path = path_join(place->templates_dir, "%s", entry);
+	AUTO_FREE char *marker = path_join(place->run_dir, "template-%s.checked", entry);
+	AUTO_JSON json_t *manifest = NULL;
+
+	if (str_eq(entry, place->key.name) || read_manifest(path, &manifest) < 0 ||
+	    !str_eq(json_get_string(manifest, "purpose"), place->key.purpose))
+		return;
+	path_remove_tree(path, NULL);
+	unlink(marker);
+}
+
+static void clean(const struct place *place, bool outdated)
+{
+	DIR *dir = opendir(place->templates_dir);
+	const struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (!outdated && str_starts(entry->d_name, UNFINISHED))
+			remove_unfinished(place, entry->d_name);
+		else if (outdated && entry->d_name[0] != '.')
+			remove_outdated(place, entry->d_name);
+	}
+	closedir(dir);
+}
+
+static int make_in(const struct place *place, const char *unfinished, const char *directory,
+		   const struct template_progress *progress, struct err *err)
+{
+	AUTO_FREE char *initramfs = path_join(unfinished, "initramfs");
+	struct template_image image;
+	int r;
+
+	if (mkdir(unfinished, 0700) < 0)
+		return err_set(err, -errno, "cannot create '%s': %m", unfinished);
+	r = template_make(unfinished, place->shape, progress, &image, err);
+	if (r < 0)
+		return r;
+	unlink(initramfs);
+	r = write_manifest(place, unfinished, &image, err);
+	if (r < 0)
+		return r;
+	if (rename(unfinished, directory) < 0)
+		return err_set(err, -errno, "cannot rename '%s' to '%s': %m", unfinished,
+			       directory);
+	return 0;
+}
+
+static int make(const struct place *place, const struct template_progress *progress,
+		struct err *err)
+{
+	AUTO_FREE char *directory = path_join(place->templates_dir, "%s", place->key.name);
+	AUTO_FREE char *unfinished =
+		path_join(place->templates_dir, UNFINISHED "%s", place->key.name);
+	int r;
+
+	clean(place, false);
+	r = path_remove_tree(directory, err);
+	if (r == 0)
+		r = make_in(place, unfinished, directory, progress, err);
+	/* One boot in some hundreds ends early under emulation. */
+	if (r == -EIO && path_remove_tree(unfinished, err) == 0)
+		r = make_in(place, unfinished, directory, progress, err);
+	if (r < 0) {
+		path_remove_tree(unfinished, NULL);
+		err_context(err, "cannot make a template");
+		return r;
+	}
+	clean(place, true);
+	return 0;
+}
+
+/* The lock of the one maker of this template; says so when it has to wait for another. */
+static int lock_maker(const struct place *place, const struct template_progress *progress,
+		      struct err *err)
+{
+	AUTO_FREE char *path = lock_path(place, place->key.name);
+	int fd = lock_take(path, LOCK_EXCLUSIVE, false, err);
+
+	if (fd != -EWOULDBLOCK)
+		return fd;
+	if (progress)
+		progress->step(progress->ctx,
+			       "waiting for another command that makes the template");
+	return lock_take(path, LOCK_EXCLUSIVE, true, err);
+}
+
+/* Just made, by us and under the lock: its sums need not be taken again. */
+static void trust_made(const struct place *place)
+{
+	AUTO_FREE char *directory = path_join(place->templates_dir, "%s", place->key.name);
+	CLEANUP(template_release) struct template template = { 0 };
+
+	template_open(directory, place->shape->memory_bytes, &template);
+	write_marker(place, &template);
+}
+
+int template_ensure(const char *templates_dir, const char *run_dir,
+		    const struct machine_shape *shape, const struct template_progress *progress,
+		    struct template *ret_template, struct err *err)
+{
+	AUTO_PLACE struct place place;
+	AUTO_CLOSE int lock = -1;
+	int r;
+
+	r = place_init(&place, templates_dir, run_dir, shape, err);
+	if (r < 0)
+		return r;
+	if (find(&place, ret_template, NULL) == 0)
+		return 0;
+	r = path_make_dirs(templates_dir, 0700, err);
+	if (r < 0)
+		return r;
+	lock = lock_maker(&place, progress, err);
+	if (lock < 0)
+		return lock;
+	if (find(&place, ret_template, NULL) == 0)
+		return 0;
+	r = make(&place, progress, err);
+	if (r < 0)
+		return r;
+	trust_made(&place);
+	return find(&place, ret_template, err);
+}
+
+void template_discard(struct template *template)
+{
+	AUTO_FREE char *manifest = path_join(template->directory, "manifest.json");
+	struct stat st;
+
+	/* Another command may have discarded it and made a new one. */
+	if (stat(template->ram_path, &st) < 0 || st.st_ino != template->ram_inode)
+		return;
+	/* Without its manifest it is no template: the next maker removes the rest. */
+	unlink(manifest);
+}

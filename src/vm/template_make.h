@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Boots a machine to where its agent is ready and writes what it is then. */
+#ifndef VM_TEMPLATE_MAKE_H
+#define VM_TEMPLATE_MAKE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "vm/template.h"
+
+struct template_image {
+	uint64_t state_bytes;
+	uint32_t state_crc;
+	uint32_t ram_crc;
+};
+
+/* Fills directory (existing, empty) with ram, state and console.log; takes seconds. */
+int template_make(const char *directory, const struct machine_shape *shape,
+		  const struct template_progress *progress, struct template_image *ret_image,
+		  struct err *err);
+
+#endif

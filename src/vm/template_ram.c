@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RAM files: only pages that are not zero are kept, and summed up. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/hash.h"
+#include "vm/template_ram.h"
+
+#define PAGE 4096u
+#define CHUNK ((size_t)256 * PAGE)
+
+struct pass {
+	int from;
+	int to; /* -1: only sum up */
+	uint32_t crc;
+	uint8_t *buffer; /* CHUNK bytes */
+};
+
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
+}
+
+/* The pages of the buffer, which came from offset: runs of ones that count are written at once. */
+static int handle_chunk(struct pass *pass, uint64_t offset, size_t size)
+{
+	size_t run = 0; /* start of the pages not yet written */
+	int r = 0;
+
+	for (size_t at = 0; at < size && r == 0; at += PAGE) {
+		uint64_t position = offset + at;
+
+		if (!is_zero(pass->buffer + at)) {
+			pass->crc = hash_crc32c(pass->crc, &position, sizeof(position));
+			pass->crc = hash_crc32c(pass->crc, pass->buffer + at, PAGE);
+			continue;
+		}
+		if (pass->to >= 0 && at > run)
+			r = fd_pwrite_all(pass->to, pass->buffer + run, at - run,
+					  (off_t)(offset + run));
+		run = at + PAGE;
+	}
+	if (r == 0 && pass->to >= 0 && size > run)
+		r = fd_pwrite_all(pass->to, pass->buffer + run, size - run, (off_t)(offset + run));
+	return r;
+}
+
+static int handle_extent(struct pass *pass, uint64_t start, uint64_t end)
+{
+	int r = 0;
+
+	for (uint64_t at = start; at < end && r == 0; at += CHUNK) {
+		size_t size = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
+
+		r = fd_pread_exact(pass->from, pass->buffer, size, (off_t)at);
+		if (r == 0)
+			r = handle_chunk(pass, at, size);
+	}
+	return r;
+}
+
+static int handle_file(struct pass *pass, uint64_t bytes)
+{
+	uint64_t at = 0;
+	int r = 0;
+
+	while (at < bytes && r == 0) {
+		off_t start = lseek(pass->from, (off_t)at, SEEK_DATA);
+		off_t end;
+
+		if (start < 0)
+			return errno == ENXIO ? 0 : -errno; /* ENXIO: no more data */
+		end = lseek(pass->from, start, SEEK_HOLE);
+		if (end < 0)
+			return -errno;
+		start &= ~(off_t)(PAGE - 1);
+		at = ((uint64_t)end + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+		if (at > bytes)
+			at = bytes;
+		if ((uint64_t)start < at)
+			r = handle_extent(pass, (uint64_t)start, at);
+	}
+	return r;
+}
+
+int template_ram_copy(int from, int to, uint64_t bytes, uint32_t *ret_crc)
+{
+	struct pass pass = { .from = from, .to = to, .crc = ~0u, .buffer = malloc(CHUNK) };
+	int r;
+
+	if (!pass.buffer)
+		return -ENOMEM;
+	if (to >= 0 && ftruncate(to, (off_t)bytes) < 0)
+		r = -errno;
+	else
+		r = handle_file(&pass, bytes);
+	free(pass.buffer);
+	if (r == 0)
+		*ret_crc = ~pass.crc;
+	return r;
+}

@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor with a machine of paper: vm/vm.h is replaced by functions below, the guest is
+ * played by the test over the agent's socket, the client is the real one.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "proto/frame.h"
+#include "proto/msg.h"
+#include "proto/pack.h"
+#include "shim/client.h"
+#include "shim/session.h"
+#include "shim/shim.h"
+#include "shim/terminal.h"
+
+/* --- the machine of paper --- */
+
+static int paper_agent = -1; /* the shim's end of the agent's socket */
+
+struct vm {
+	bool killed;
+};
+
+int vm_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
+{
+	*ret_vm = xcalloc(1, sizeof(**ret_vm));
+	return 0;
+}
+
+int vm_run(struct vm *vm, struct err *err)
+{
+	return 0;
+}
+
+int vm_take_agent(struct vm *vm)
+{
+	return TAKE_FD(paper_agent);
+}
+
+void vm_watch(struct vm *vm, struct loop *loop, const struct vm_ops *ops, void *ctx)
+{
+}
+
+int vm_pause(struct vm *vm, struct err *err)
+{
+	return 0;
+}
+
+int vm_resume(struct vm *vm, struct err *err)
+{
+	return 0;
+}
+
+void vm_kill(struct vm *vm)
+{
+}
+
+struct vm *vm_free(struct vm *vm)
+{
+	free(vm);
+	return NULL;
+}
+
+void template_discard(struct template *template)
+{
+}
+
+/* --- the stage: a store with one container, a shim in a child, the guest's end here --- */
+
+#define UUID "11111111-2222-3333-4444-555555555555"
+
+struct stage {
+	char *root, *run;
+	int guest;  /* the guest's end */
+	int client; /* the first client's end */
+	pid_t shim;
+};
+
+static void run_shim(struct stage *stage, int client, int agent, int lock, uint32_t attach)
+{
+	/* Inherited descriptors come first: what is opened later does not get their numbers. */
+	int placed = dup2(client, LAUNCH_FD_CLIENT);
+	struct shim shim = { .lock_fd = lock, .listener = -1, .loop = loop_new() };
+	struct err err = { 0 };
+
+	log_init("test-shim", LOG_LEVEL_ERROR);
+	paper_agent = agent;
+	shim.launch = (struct launch){ .uuid = xstrdup(UUID),
+				       .root = xstrdup(stage->root),
+				       .run = xstrdup(stage->run),
+				       .accel = xstrdup("tcg"),
+				       .vcpus = 2,
+				       .memory_bytes = 1 << 30,
+				       .root_disk = xstrdup("none"),
+				       .attach = attach };
+	if (placed < 0)
+		_exit(90);
+	if (store_open(stage->root, &shim.store, &err) < 0 ||
+	    containers_get_uuid(shim.store, UUID, &shim.container, &err) < 0)
+		_exit(91);
+	AUTO_FREE char *log = path_join(stage->root, "containers/" UUID "/log");
+
+	if (log_writer_open(log, &shim.log, &err) < 0)
+		_exit(92);
+	_exit(shim_run(&shim, &err) < 0 ? 93 : 0);
+}
+
+static void insert_container(struct stage *stage, bool auto_remove)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	struct container container = { .uuid = UUID };
+
+	assert_int_equal(store_open(stage->root, &store, NULL), 0);
+	container_config_init(&container.config);
+	container.config.id = xstrdup("c1");
+	container.config.auto_remove = auto_remove;
+	container.config.process.executable = xstrdup("/bin/sh");
+	container.config.process.stdin_open = true;
+	container.config.memory_bytes = 1 << 30;
+	container.config.cpus = 2;
+	assert_int_equal(containers_insert(store, &container, NULL), 0);
+	container_config_release(&container.config);
+}
+
+/* High numbers, so that the shim's fixed ones are free. */
+static int high(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+
+	close(fd);
+	return moved;
+}
+
+static void stage_open(struct stage *stage, const char *dir, bool auto_remove, uint32_t attach)
+{
+	AUTO_FREE char *container_dir = path_join(dir, "root/containers/" UUID);
+	AUTO_FREE char *run_dir = path_join(dir, "run/" UUID);
+	AUTO_FREE char *lock_path = path_join(run_dir, "lock");
+	int agent[2];
+	int client[2];
+	int lock;
+
+	stage->root = path_join(dir, "root");
+	stage->run = path_join(dir, "run");
+	assert_int_equal(path_make_dirs(container_dir, 0700, NULL), 0);
+	assert_int_equal(path_make_dirs(run_dir, 0700, NULL), 0);
+	insert_container(stage, auto_remove);
+	assert_int_equal(sock_pair(agent, NULL), 0);
+	assert_int_equal(sock_pair(client, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		agent[i] = high(agent[i]);
+		client[i] = high(client[i]);
+	}
+	lock = high(lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL));
+	stage->shim = fork();
+	assert_true(stage->shim >= 0);
+	if (stage->shim == 0) {
+		close(agent[1]);
+		close(client[1]);
+		run_shim(stage, client[0], agent[0], lock, attach);
+	}
+	close(agent[0]);
+	close(client[0]);
+	close(lock);
+	stage->guest = agent[1];
+	stage->client = client[1];
+}
+
+static void stage_close(struct stage *stage)
+{
+	if (stage->guest >= 0)
+		close(stage->guest);
+	if (stage->client >= 0)
+		close(stage->client);
+	assert_int_equal(proc_wait(stage->shim), 0);
+	free(stage->root);
+	free(stage->run);
+}
+
+static enum container_state state_in_row(const struct stage *stage, int *ret_exit_code)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	CLEANUP(container_freep) struct container *container = NULL;
+
+	assert_int_equal(store_open(stage->root, &store, NULL), 0);
+	if (containers_get_uuid(store, UUID, &container, NULL) < 0)
+		return CONTAINER_STATE_COUNT;
+	*ret_exit_code = container->has_exit_code ? container->exit_code : -1;
+	return container->state;
+}
+
+static void wait_until_running(const struct stage *stage)
+{
+	int exit_code;
+
+	for (int i = 0; i < 1000 && state_in_row(stage, &exit_code) != CONTAINER_RUNNING; i++)
+		poll(NULL, 0, 10);
+	assert_int_equal(state_in_row(stage, &exit_code), CONTAINER_RUNNING);
+}
+
+/* --- the guest, played frame by frame --- */
+
+static void guest_send(const struct stage *stage, uint32_t stream, uint16_t type, const void *data,
+		       size_t size)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+
+	frame_encode(&(struct frame_header){ (uint32_t)size, stream, type }, header);
+	assert_int_equal(fd_write_all(stage->guest, header, sizeof(header)), 0);
+	assert_int_equal(fd_write_all(stage->guest, data, size), 0);
+}
+
+/* The next frame on the stream (0: a control message), passing over credit and others. */
+static size_t guest_receive(const struct stage *stage, uint32_t stream, uint16_t type,
+			    uint8_t *payload, size_t max)
+{
+	for (;;) {
+		uint8_t raw[FRAME_HEADER_SIZE];
+		struct frame_header header;
+		static uint8_t body[FRAME_PAYLOAD_MAX];
+
+		assert_int_equal(fd_wait(stage->guest, POLLIN, 10000), 1);
+		assert_int_equal(fd_read_exact(stage->guest, raw, sizeof(raw)), 0);
+		assert_int_equal(frame_decode(raw, &header), 0);
+		assert_int_equal(fd_read_exact(stage->guest, body, header.length), 0);
+		if (header.stream != stream || header.type != type)
+			continue;
+		assert_true(header.length <= max);
+		memcpy(payload, body, header.length);
+		return header.length;
+	}
+}
+
+static uint8_t buffer[FRAME_PAYLOAD_MAX];
+
+static void guest_take_session(const struct stage *stage)
+{
+	struct msg_session session;
+	size_t n = guest_receive(stage, 0, MSG_SESSION, buffer, sizeof(buffer));
+
+	assert_int_equal(msg_session_decode(buffer, n, &session), 0);
+	assert_true(session.has_process);
+	assert_string_equal(session.process.args[0], "/bin/sh");
+	assert_string_equal(session.hostname, "c1");
+	msg_session_release(&session);
+}
+
+static void guest_started(const struct stage *stage, uint32_t process)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	msg_started_encode(&(struct msg_started){ process, 42 }, &out);
+	guest_send(stage, 0, MSG_STARTED, out.text, out.length);
+}
+
+static void guest_exited(const struct stage *stage, uint32_t process, uint32_t status)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	msg_exited_encode(&(struct msg_exited){ process, status, false }, &out);
+	guest_send(stage, 0, MSG_EXITED, out.text, out.length);
+}
+
+static void guest_output(const struct stage *stage, uint32_t process, const char *text)
+{
+	guest_send(stage, MSG_STREAM(process, MSG_STREAM_STDOUT), FRAME_DATA, text, strlen(text));
+}
+
+static void guest_clean(const struct stage *stage)
+{
+	guest_receive(stage, 0, MSG_SHUTDOWN, buffer, sizeof(buffer));
+	guest_send(stage, 0, MSG_SHUTDOWN_DONE, NULL, 0);
+}
+
+/* Runs the client of `attach` in a child with its stdout in a file; returns its pid. */
+static pid_t start_client(int fd, uint16_t type, const struct sbuf *payload, const char *output)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct attach_options options = { .output = true };
+		struct attach_result result = { 0 };
+		struct err err = { 0 };
+		int out = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		int r;
+
+		for (int other = 100; other < 120;
+		     other++) /* the guest's end is the test's alone */
+			if (other != fd)
+				close(other);
+		dup2(out, 1);
+		r = client_attach(fd, type, payload, &options, &result, &err);
+		dprintf(1, "|%d|%u|%s", r, result.status, err.message);
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
+static char *client_output(pid_t pid, const char *output)
+{
+	char *text = NULL;
+
+	assert_int_equal(proc_wait(pid), 0);
+	assert_int_equal(file_read(output, 1 << 20, &text, NULL, NULL), 0);
+	return text;
+}
+
+static void test_run_to_the_end(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *log = NULL;
+	AUTO_FREE char *log_path = path_join(*state, "root/containers/" UUID "/log");
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	stage_open(&stage, *state, false, CTL_ATTACH_OUTPUT);
+	client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+	guest_take_session(&stage);
+	guest_started(&stage, MSG_PROCESS_MAIN);
+	guest_output(&stage, MSG_PROCESS_MAIN, "hello\n");
+	guest_exited(&stage, MSG_PROCESS_MAIN, 7);
+	guest_clean(&stage);
+	text = client_output(client, output);
+	assert_string_equal(text, "hello\n|0|7|");
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+	assert_int_equal(exit_code, 7);
+	assert_int_equal(file_read(log_path, 1000, &log, NULL, NULL), 0);
+	assert_non_null(strstr(log, " stdout F hello\n"));
+	stage_close(&stage);
+}
+
+static void test_auto_remove_leaves_nothing(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *dir = path_join(*state, "root/containers/" UUID);
+	AUTO_FREE char *run_dir = path_join(*state, "run/" UUID);
+	struct stage stage;
+	int exit_code;
+	pid_t client;
+
+	stage_open(&stage, *state, true, CTL_ATTACH_OUTPUT);
+	client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+	guest_take_session(&stage);
+	guest_started(&stage, MSG_PROCESS_MAIN);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	text = client_output(client, output);
+	assert_string_equal(text, "|0|0|");
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STATE_COUNT);
+	stage_close(&stage);
+	assert_false(path_exists(run_dir));
+	assert_false(path_exists(dir));
+}
+
+static void test_a_missing_program_is_told(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_SBUF struct sbuf failed = { 0 };
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	stage_open(&stage, *state, false, CTL_ATTACH_OUTPUT);
+	client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+	guest_take_session(&stage);
+	msg_failed_encode(&(struct msg_failed){ MSG_PROCESS_MAIN, 127, "no such program" },
+			  &failed);
+	guest_send(&stage, 0, MSG_FAILED, failed.text, failed.length);
+	text = client_output(client, output);
+	assert_string_equal(text, "|-2|127|no such program");
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+	assert_int_equal(exit_code, 127);
+	stage_close(&stage);
+}
+
+static void test_a_guest_that_breaks_the_protocol_is_ended(void **state)
+{
+	static const struct {
+		uint16_t type;
+		const char *payload;
+	} lies[] = {
+		{ MSG_EXITED, "short" },
+		{ 999, "unknown type" },
+		{ MSG_STARTED, "" },
+		{ MSG_SESSION, "not for a guest to say" },
+		{ MSG_STATS_REPLY, "garbage" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		AUTO_FREE char *dir = path_join(*state, "lie%zu", i);
+		AUTO_FREE char *output = path_join(*state, "out%zu", i);
+		AUTO_FREE char *text = NULL;
+		struct stage stage;
+		int exit_code = 0;
+		pid_t client;
+
+		assert_int_equal(path_make_dirs(dir, 0700, NULL), 0);
+		stage_open(&stage, dir, false, CTL_ATTACH_OUTPUT);
+		client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+		guest_take_session(&stage);
+		guest_send(&stage, 0, lies[i].type, lies[i].payload, strlen(lies[i].payload));
+		text = client_output(client, output);
+		if (!strstr(text, "the guest broke the protocol"))
+			fail_msg("lie %zu was told as %s", i, text);
+		assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+		stage_close(&stage);
+	}
+}
+
+static void test_a_lost_machine_is_told(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	stage_open(&stage, *state, false, CTL_ATTACH_OUTPUT);
+	client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+	guest_take_session(&stage);
+	guest_started(&stage, MSG_PROCESS_MAIN);
+	wait_until_running(&stage);
+	close(TAKE_FD(stage.guest));
+	text = client_output(client, output);
+	assert_non_null(strstr(text, "the machine ended unexpectedly"));
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+	assert_int_equal(exit_code, 137);
+	stage_close(&stage);
+}
+
+/* The client that started it goes away at once (run -d). */
+static void start_detached(struct stage *stage, const char *dir)
+{
+	stage_open(stage, dir, false, 0);
+	guest_take_session(stage);
+	guest_started(stage, MSG_PROCESS_MAIN);
+	close(TAKE_FD(stage->client));
+}
+
+static void test_exec_and_stop_over_the_control_socket(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	AUTO_SBUF struct sbuf stop = { 0 };
+	char *args[] = { "id", NULL };
+	struct msg_shutdown shutdown;
+	struct msg_process process;
+	struct stage stage;
+	int exit_code = 0;
+	uint32_t id;
+	size_t n;
+	pid_t client;
+
+	start_detached(&stage, *state);
+	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
+	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	n = guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+	assert_int_equal(msg_process_decode(buffer, n, &process), 0);
+	assert_string_equal(process.args[0], "id");
+	id = process.id;
+	msg_process_release(&process);
+	assert_true(id > MSG_PROCESS_MAIN);
+	guest_started(&stage, id);
+	guest_output(&stage, id, "uid=0\n");
+	guest_exited(&stage, id, 3);
+	text = client_output(client, output);
+	assert_string_equal(text, "uid=0\n|0|3|");
+
+	client = fork();
+	if (client == 0) {
+		ctl_numbers_encode(SIGUSR1, 1500, &stop);
+		_exit(client_request(client_connect(stage.run, UUID, NULL), CTL_STOP, &stop, NULL,
+				     NULL) == 0
+			      ? 0
+			      : 1);
+	}
+	n = guest_receive(&stage, 0, MSG_SHUTDOWN, buffer, sizeof(buffer));
+	assert_int_equal(msg_shutdown_decode(buffer, n, &shutdown), 0);
+	assert_int_equal(shutdown.signal, SIGUSR1);
+	assert_int_equal(shutdown.timeout_ms, 1500);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 138);
+	guest_send(&stage, 0, MSG_SHUTDOWN_DONE, NULL, 0);
+	assert_int_equal(proc_wait(client), 0);
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+	assert_int_equal(exit_code, 138);
+	stage_close(&stage);
+}
+
+/* A client that reads nothing holds back its process by credit, and nobody else. */
+static void test_a_slow_client_slows_only_its_process(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	AUTO_FREE char *chunk = calloc(1, FRAME_DATA_MAX);
+	char *args[] = { "id", NULL };
+	struct stage stage;
+	int slow;
+	pid_t client;
+
+	start_detached(&stage, *state);
+	ctl_numbers_encode(CTL_ATTACH_OUTPUT, 0, &payload);
+	slow = client_connect(stage.run, UUID, NULL);
+	assert_true(slow >= 0);
+	{
+		uint8_t header[FRAME_HEADER_SIZE];
+
+		frame_encode(&(struct frame_header){ (uint32_t)payload.length, 0, CTL_ATTACH },
+			     header);
+		assert_int_equal(fd_write_all(slow, header, sizeof(header)), 0);
+		assert_int_equal(fd_write_all(slow, payload.text, payload.length), 0);
+	}
+	assert_int_equal(fd_wait(slow, POLLIN, 10000), 1); /* it is attached */
+	for (size_t n = 0; n < MUX_WINDOW_DEFAULT / FRAME_DATA_MAX; n++)
+		guest_send(&stage, MSG_STREAM(MSG_PROCESS_MAIN, MSG_STREAM_STDOUT), FRAME_DATA,
+			   chunk, FRAME_DATA_MAX);
+	sbuf_release(&payload);
+	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
+	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+	guest_started(&stage, MSG_PROCESS_MAIN + 1);
+	guest_output(&stage, MSG_PROCESS_MAIN + 1, "quick");
+	guest_exited(&stage, MSG_PROCESS_MAIN + 1, 0);
+	text = client_output(client, output);
+	assert_string_equal(text, "quick|0|0|");
+	/* Once the slow one is gone, its process gets its credit back. */
+	close(slow);
+	guest_receive(&stage, MSG_STREAM(MSG_PROCESS_MAIN, MSG_STREAM_STDOUT), FRAME_CREDIT, buffer,
+		      sizeof(buffer));
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* --- the parts --- */
+
+static void test_log_records_round_trip(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "log");
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *big = malloc(LOGS_LINE_MAX + 100);
+	struct log_writer *writer = NULL;
+	struct log_line line;
+	size_t size = 0;
+	const char *second;
+
+	memset(big, 'x', LOGS_LINE_MAX + 100);
+	assert_int_equal(log_writer_open(path, &writer, NULL), 0);
+	log_writer_add(writer, 1, "one ", 4);
+	log_writer_add(writer, 2, "error\n", 6);
+	log_writer_add(writer, 1, "line\n", 5);
+	log_writer_add(writer, 1, big, LOGS_LINE_MAX + 100);
+	log_writer_close(writer);
+	assert_int_equal(file_read(path, 1 << 20, &text, &size, NULL), 0);
+	second = strchr(text, '\n') + 1;
+	assert_int_equal(log_line_parse(text, (size_t)(second - text) - 1, &line), 0);
+	assert_int_equal(line.stream, 2);
+	assert_true(line.whole);
+	assert_memory_equal(line.data, "error", 5);
+	assert_non_null(strstr(second, " stdout F one line\n"));
+	assert_non_null(strstr(second, " stdout P xxx"));
+	assert_true(line.time_ns > 1700000000000000000);
+	assert_int_equal(log_line_parse("garbage", 7, &line), -EBADMSG);
+}
+
+static void test_logs_are_rotated(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "log");
+	AUTO_FREE char *old = path_join(*state, "log.1");
+	AUTO_FREE char *big = malloc(LOGS_LINE_MAX);
+	struct log_writer *writer = NULL;
+	struct stat st;
+
+	memset(big, 'x', LOGS_LINE_MAX);
+	assert_int_equal(log_writer_open(path, &writer, NULL), 0);
+	for (size_t i = 0; i < 2 * LOGS_ROTATE_BYTES / LOGS_LINE_MAX; i++)
+		log_writer_add(writer, 1, big, LOGS_LINE_MAX);
+	log_writer_close(writer);
+	assert_int_equal(stat(old, &st), 0);
+	assert_true(st.st_size <= LOGS_ROTATE_BYTES);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size <= LOGS_ROTATE_BYTES);
+}
+
+static void test_capabilities(void **state)
+{
+	char *all[] = { "ALL", NULL };
+	char *admin[] = { "cap_sys_admin", NULL };
+	char *bad[] = { "CAP_FLY", NULL };
+	char *chown_only[] = { "CHOWN", NULL };
+	uint64_t mask = 0;
+	uint64_t defaults = 0;
+	struct err err = { 0 };
+
+	assert_int_equal(session_capabilities(false, NULL, NULL, &defaults, &err), 0);
+	assert_int_equal(__builtin_popcountll(defaults), 14);
+	assert_int_equal(session_capabilities(false, admin, NULL, &mask, &err), 0);
+	assert_true(mask == (defaults | 1ull << CAP_SYS_ADMIN));
+	assert_int_equal(session_capabilities(false, chown_only, all, &mask, &err), 0);
+	assert_true(mask == 1ull << CAP_CHOWN);
+	assert_int_equal(session_capabilities(true, NULL, chown_only, &mask, &err), 0);
+	assert_true(!(mask & 1) && mask & 1ull << CAP_BPF);
+	assert_int_equal(session_capabilities(false, bad, NULL, &mask, &err), -EINVAL);
+	assert_string_equal(err.message, "unknown capability 'CAP_FLY'");
+}
+
+static void test_detach_keys(void **state)
+{
+	struct detach_keys keys;
+	char out[64];
+	size_t n = 0;
+
+	assert_int_equal(detach_keys_parse(NULL, &keys, NULL), 0);
+	assert_false(detach_keys_feed(&keys, "a\x10z", 3, out, &n));
+	assert_int_equal(n, 3);
+	assert_memory_equal(out, "a\x10z", 3);
+	assert_false(detach_keys_feed(&keys, "b\x10", 2, out, &n));
+	assert_int_equal(n, 1);
+	assert_true(detach_keys_feed(&keys, "\x11", 1, out, &n));
+	assert_int_equal(detach_keys_parse("", &keys, NULL), 0);
+	assert_false(detach_keys_feed(&keys, "\x10\x11", 2, out, &n));
+	assert_int_equal(n, 2);
+	assert_int_equal(detach_keys_parse("ctrl-1", &keys, NULL), -EINVAL);
+}
+
+static void test_launch_round_trip(void **state)
+{
+	char uuid[] = "u";
+	char path[] = "/p";
+	struct launch launch = { .uuid = uuid,
+				 .root = path,
+				 .run = path,
+				 .accel = uuid,
+				 .vcpus = 3,
+				 .qemu = path,
+				 .kernel = path,
+				 .init = path,
+				 .root_disk = path,
+				 .attach = 3,
+				 .memory_bytes = 5ull << 30 };
+	CLEANUP(launch_release) struct launch read_back = { 0 };
+	AUTO_CLOSE int fd = -1;
+	AUTO_CLOSE int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(launch_write(&launch, &fd, NULL), 0);
+	assert_int_equal(launch_read(fd, &read_back, NULL), 0);
+	assert_string_equal(read_back.kernel, "/p");
+	assert_null(read_back.modules);
+	assert_true(read_back.memory_bytes == 5ull << 30);
+	assert_int_equal(read_back.attach, 3);
+	assert_int_equal(launch_read(empty, &read_back, NULL), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_IN_DIR(test_run_to_the_end),
+		TEST_IN_DIR(test_auto_remove_leaves_nothing),
+		TEST_IN_DIR(test_a_missing_program_is_told),
+		TEST_IN_DIR(test_a_guest_that_breaks_the_protocol_is_ended),
+		TEST_IN_DIR(test_a_lost_machine_is_told),
+		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
+		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),
+		TEST_IN_DIR(test_log_records_round_trip),
+		TEST_IN_DIR(test_logs_are_rotated),
+		cmocka_unit_test(test_capabilities),
+		cmocka_unit_test(test_detach_keys),
+		cmocka_unit_test(test_launch_round_trip),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
