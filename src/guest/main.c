@@ -34,6 +34,7 @@
 #include "guest/mounts.h"
 #include "guest/power.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 #define BASE "/base"
 #define PORT_NAME "agent"
@@ -166,6 +167,7 @@ static int boot(struct err *err)
 	r = mounts_prepare(err);
 	if (r < 0)
 		return r;
+	timeline_init();
 	cgroup_fd = cgroup_create(err);
 	if (cgroup_fd < 0)
 		return cgroup_fd;

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 #define LINKS_MAX 16
 
@@ -340,12 +341,15 @@ static int fill_root(int root_fd, const struct msg_session *session, bool privil
 		r = set_sysctl(*it, err);
 	if (r == 0)
 		r = attach_kernel(root_fd, session, privileged, err);
+	timeline_point("container: proc, sys, dev attached");
 	for (size_t i = 0; i < session->mount_count && r == 0; i++)
 		r = attach_mount(root_fd, &session->mounts[i], trees[i], err);
 	for (size_t i = 0; i < session->file_count && r == 0; i++)
 		r = write_file(root_fd, &session->files[i], err);
+	timeline_point("container: mounts and files in place");
 	if (r == 0 && !privileged)
 		r = restrict_paths(root_fd, session, err);
+	timeline_point("container: paths restricted");
 	return r;
 }
 

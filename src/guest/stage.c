@@ -19,6 +19,7 @@
 #include "guest/become.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 #include "proto/frame.h"
 
 #define FIXED_FDS 4 /* stdio, root */
@@ -111,6 +112,7 @@ static uint32_t carry_out(int sock, struct err *err)
 	}
 	const char *host = str_or(session.hostname, "");
 	const char *domain = str_or(session.domainname, "");
+	timeline_point("container: session received");
 	if (sethostname(host, strlen(host)) < 0 || setdomainname(domain, strlen(domain)) < 0) {
 		err_set(err, -errno, "cannot set the host name '%s': %m", host);
 		return BECOME_SETUP_FAILED;
@@ -118,6 +120,7 @@ static uint32_t carry_out(int sock, struct err *err)
 	if (mounts_enter(&session, process.flags & MSG_PROCESS_PRIVILEGED, fixed[3], trees, err) <
 	    0)
 		return BECOME_SETUP_FAILED;
+	timeline_point("container: root entered");
 	if (process.flags & MSG_PROCESS_INIT) {
 		sigset_t all;
 		pid_t pid;

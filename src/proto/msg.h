@@ -48,9 +48,9 @@ enum msg_type {
 	MSG_LIMITS = 14,        /* host: msg_limits: change the container's limits while it runs */
 	MSG_PING = 15,          /* host: empty */
 	MSG_PONG = 16,          /* guest: empty */
-	MSG_TIMELINE =
-		18,   /* guest: msg_timeline, after MSG_SESSION_DONE, if the session asked for it */
-	MSG_OOM = 17, /* guest: empty: the container's memory limit killed something */
+	MSG_TIMELINE = 18, /* guest: msg_timeline, before MSG_STARTED of the main process, if the
+			      session asked for it */
+	MSG_OOM = 17,      /* guest: empty: the container's memory limit killed something */
 };
 
 /* Streams of process p (1 …): stdin flows to the guest, the others from it. With a terminal, stdout
