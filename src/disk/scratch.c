@@ -186,31 +186,51 @@ static int copy_template(int from, const char *path, struct err *err)
 	return r < 0 ? err_set(err, r, "cannot create disk '%s': %m", path) : 0;
 }
 
-int scratch_create(const char *template_dir, const char *path, uint64_t size_bytes, int for_overlay,
-		   struct err *err)
+int scratch_template(const char *template_dir, uint64_t size_bytes, int for_overlay,
+		     char **ret_path, struct err *err)
 {
 	AUTO_FREE char *template = NULL;
-	AUTO_CLOSE int from = -1;
+	AUTO_CLOSE int fd = -1;
 	int r;
 
 	if (size_bytes < SIZE_MIN || size_bytes % (1u << 20))
 		return err_set(err, -EINVAL, "a disk of %llu bytes: whole MiB, at least 16, needed",
 			       (unsigned long long)size_bytes);
-	if (path_exists(path))
-		return err_set(err, -EEXIST, "cannot create disk '%s': %m", path);
 	r = path_make_dirs(template_dir, 0700, err);
 	if (r < 0)
 		return r;
 	template = path_join(template_dir, "ext4-v%d-%lluM%s.img", TEMPLATE_VERSION,
 			     (unsigned long long)(size_bytes >> 20), for_overlay ? "-overlay" : "");
-	from = open_template(template, size_bytes);
-	if (from < 0) {
+	fd = open_template(template, size_bytes);
+	if (fd < 0) {
 		r = make_template(template, size_bytes, for_overlay, err);
 		if (r < 0)
 			return r;
-		from = open_template(template, size_bytes);
+		fd = open_template(template, size_bytes);
 	}
-	if (from < 0)
-		return err_set(err, from, "cannot use template '%s': %m", template);
-	return copy_template(from, path, err);
+	if (fd < 0)
+		return err_set(err, fd, "cannot use template '%s': %m", template);
+	*ret_path = TAKE_PTR(template);
+	return 0;
+}
+
+int scratch_copy(const char *from, const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = open(from, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot open disk '%s': %m", from);
+	return copy_template(fd, path, err);
+}
+
+int scratch_create(const char *template_dir, const char *path, uint64_t size_bytes, int for_overlay,
+		   struct err *err)
+{
+	AUTO_FREE char *template = NULL;
+	int r;
+
+	if (path_exists(path))
+		return err_set(err, -EEXIST, "cannot create disk '%s': %m", path);
+	r = scratch_template(template_dir, size_bytes, for_overlay, &template, err);
+	return r < 0 ? r : scratch_copy(template, path, err);
 }

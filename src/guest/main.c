@@ -172,6 +172,10 @@ static int boot(struct err *err)
 	r = stage_start(cgroup_fd, &stage, err);
 	if (r < 0)
 		return r;
+	/* After the container's process has its namespace, which therefore has no part in it. */
+	r = mounts_scratch_early(err);
+	if (r < 0)
+		return r;
 	port = wait_for_port(uevent_fd);
 	if (port < 0)
 		return err_set(err, port, "cannot open the port '%s': %m", PORT_NAME);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -271,8 +272,8 @@ static char **restricted_paths(const struct container_config *config, bool with_
 }
 
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
-		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, bool timeline,
-		   struct sbuf *out, struct err *err)
+		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
+		   bool timeline, struct sbuf *out, struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
@@ -284,12 +285,13 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 	char *file_texts[2] = { 0 };
 	struct msg_file files[2];
 	uint64_t capabilities = 0;
+	char scratch_serial[16];
 	struct msg_session msg = {
 		.version = MSG_VERSION,
 		.wall_clock_ns = clock_wall_ns(),
 		.hostname = hostname,
 		.root_serial = "slot0",
-		.scratch_serial = "slot1",
+		.scratch_serial = scratch_serial,
 		.root_read_only = config->read_only,
 		.shm_bytes = config->shm_bytes ? config->shm_bytes : SHM_BYTES_DEFAULT,
 		.limits = limits_of(config, machine_memory_bytes, machine_cpus),
@@ -302,6 +304,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,
 				     &capabilities, err);
 
+	snprintf(scratch_serial, sizeof(scratch_serial), "slot%u", scratch_slot);
 	if (r == 0)
 		r = fill_process(&config->process, MSG_PROCESS_MAIN, config->privileged,
 				 config->use_init, capabilities, rows, columns, &msg.process, &args,

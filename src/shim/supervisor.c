@@ -141,6 +141,7 @@ static void act_restart(struct shim *shim)
 	struct err err = { 0 };
 
 	shim->restarts++;
+	shim->launch.scratch_slot = LAUNCH_SCRATCH_USED;
 	if (start_machine(shim, &err) < 0) {
 		set_failure(shim, err.code, 125, err.message);
 		act_end(shim);
@@ -356,7 +357,7 @@ static int send_session(struct shim *shim, struct err *err)
 	AUTO_SBUF struct sbuf out = { 0 };
 	int r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
 			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
-			       shim->launch.debug, &out, err);
+			       shim->launch.scratch_slot, shim->launch.debug, &out, err);
 
 	if (r < 0)
 		return r;
@@ -383,12 +384,14 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 			   .init = shim->launch.init },
 		.template = use_template ? &shim->template : NULL,
 		.work_dir = dir,
-		.disks = { { shim->launch.root_disk, VM_DISK_VMDK }, { scratch, VM_DISK_RAW } },
+		.disks[0] = { shim->launch.root_disk, VM_DISK_VMDK },
 		.console_path = console,
 		.log_path = emulator_log,
 	};
-	int r = vm_spawn(&options, &shim->vm, err);
+	int r;
 
+	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
+	r = vm_spawn(&options, &shim->vm, err);
 	if (r < 0)
 		return r;
 	log_timeline("shim: emulator spawned");
