@@ -575,8 +575,8 @@ static int write_metadata(struct layer *l, int disk_fd, int index_fd)
 {
 	static const uint32_t base = 0;
 	struct erofs_place place = { .fd = disk_fd, .layer_base = &base };
-	struct index_header header;
-	struct erofs_plan plan;
+	struct index_header header = { 0 };
+	struct erofs_plan plan = { 0 };
 	uint64_t blocks;
 	int r = tree_sort(&l->tree);
 
