@@ -34,12 +34,11 @@
 
 /* Few block groups' worth of metadata touched at mount, none initialised in advance. sparse_super2
  * without backups: a scratch disk is not worth repairing by hand. */
-#define FEATURES                                                                          \
-	"none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super," \
-	"sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
-#define EXTENDED                                                            \
-	"lazy_itable_init=1,lazy_journal_init=1,nodiscard,num_backup_sb=0," \
-	"root_owner=0:0"
+static const char features[] =
+	"none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
+	"sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+static const char extended[] =
+	"lazy_itable_init=1,lazy_journal_init=1,nodiscard,num_backup_sb=0,root_owner=0:0";
 
 /* A program of e2fsprogs: /usr/sbin is not in every user's PATH. Owned by the caller. */
 static char *find_tool(const char *name)
@@ -81,16 +80,16 @@ static int make_file_system(const char *path, uint64_t size_bytes, struct err *e
 {
 	bool small = size_bytes < 256ull << 20;
 	AUTO_FREE char *blocks = xasprintf("%lluk", (unsigned long long)(size_bytes >> 10));
+	const char *inode_ratio = small ? "8192" : size_bytes < 64ull << 30 ? "16384" : "65536";
+	/* clang-format off */
 	const char *argv[] = {
-		"mke2fs", "-q",     "-F",
-		"-b",     "4096",   "-I",
-		"256",    "-i",     small ? "8192" : size_bytes < 64ull << 30 ? "16384" : "65536",
-		"-m",     "0",      "-G",
-		"4096",   "-J",     small ? "size=4" : "size=8",
-		"-O",     FEATURES, "-E",
-		EXTENDED, path,     blocks,
-		NULL,
+		"mke2fs", "-q", "-F",
+		"-b", "4096", "-I", "256", "-i", inode_ratio, "-m", "0", "-G", "4096",
+		"-J", small ? "size=4" : "size=8",
+		"-O", features, "-E", extended,
+		path, blocks, NULL,
 	};
+	/* clang-format on */
 
 	return run_tool(argv, NULL, err);
 }
@@ -108,7 +107,7 @@ static int make_overlay_dirs(const char *path, struct err *err)
 	if (r == 0)
 		r = run_tool(argv, &text, err);
 	unlink(commands);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* debugfs ends with 0 whatever happened. */
 	first = strstr(text, "Type: directory");

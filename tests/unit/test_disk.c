@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -190,6 +191,31 @@ static void test_metadata(void **state)
 	assert_int_equal(st.rdev, (70000 & 0xff) | 259 << 8 | (70000 & ~0xff) << 12);
 	assert_int_equal(must_find(&image, "a/b").mode, S_IFDIR | 0755);
 	assert_int_equal(must_find(&image, "a/b/c").size, 0);
+}
+
+/* Bytes stay bytes, whatever the locale: decomposed, invalid, and not ASCII at all. */
+static void test_names_are_bytes(void **state)
+{
+	static const char *const names[] = { "e\xcc\x81", "\xc3\xa9", "\xff\xfe", "\xe4\xf6" };
+	CLEANUP(erofs_image_close) struct erofs_image image = { 0 };
+	AUTO_SBUF struct sbuf tar = { 0 };
+	STACK(s);
+
+	setlocale(LC_ALL, "C.UTF-8");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		AUTO_SBUF struct sbuf pax = { 0 };
+
+		tar_pax(&pax, "path", names[i], strlen(names[i]));
+		tar_pax(&pax, "linkpath", names[i], strlen(names[i]));
+		ADD(&tar, .name = "x", .type = '2', .link = "y", .pax = pax.text,
+		    .pax_size = pax.length);
+	}
+	tar_end(&tar);
+	assert_int_equal(add_layer(&s, &tar, NULL), 0);
+	setlocale(LC_ALL, "C");
+	open_merged(&s, &image);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_content(&image, names[i], names[i]);
 }
 
 static void test_whiteouts(void **state)
@@ -620,6 +646,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_IN_DIR(test_metadata),
+		TEST_IN_DIR(test_names_are_bytes),
 		TEST_IN_DIR(test_whiteouts),
 		TEST_IN_DIR(test_links_across_layers),
 		TEST_IN_DIR(test_big_directories),
