@@ -314,6 +314,7 @@ static void end_machine(struct agent *agent)
 
 	while (agent->processes.count)
 		process_finish(agent->processes.items[0]);
+	stage_dissolve(&agent->stage);
 	if (mounts_release(&err) < 0)
 		log_error("%s", err.message);
 	mux_send_control(agent->mux, MSG_SHUTDOWN_DONE, "", 0);

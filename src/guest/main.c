@@ -164,6 +164,7 @@ static int boot(struct err *err)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_loopback();
 	disks_scan();
+	disks_forget();
 	r = mounts_prepare(err);
 	if (r < 0)
 		return r;

@@ -152,6 +152,24 @@ static void stage_main(int sock)
 	_exit(1);
 }
 
+static void hold_namespaces(struct stage *stage)
+{
+	static const char *const names[STAGE_NAMESPACES] = { "mnt", "ipc", "uts", "cgroup" };
+	char path[64];
+
+	for (size_t i = 0; i < STAGE_NAMESPACES; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)stage->pid, names[i]);
+		stage->namespaces[i] = open(path, O_RDONLY | O_CLOEXEC);
+	}
+}
+
+void stage_dissolve(struct stage *stage)
+{
+	for (size_t i = 0; i < STAGE_NAMESPACES; i++)
+		if (stage->namespaces[i] >= 0)
+			close(TAKE_FD(stage->namespaces[i]));
+}
+
 int stage_start(int cgroup_fd, struct stage *ret_stage, struct err *err)
 {
 	struct stage stage = { .pidfd = -1, .sock = -1, .pts_fd = -1 };
@@ -178,6 +196,7 @@ int stage_start(int cgroup_fd, struct stage *ret_stage, struct err *err)
 	stage.pts_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (stage.pts_fd < 0)
 		return err_set(err, -errno, "cannot open the container's terminals: %m");
+	hold_namespaces(&stage);
 	*ret_stage = stage;
 	return 0;
 }
