@@ -152,6 +152,9 @@ static int boot(struct err *err)
 	int port;
 	int r;
 
+	/* What happens between a restore and the program's start is one chain: a second CPU only
+	 * adds wake-ups, which are dear under emulation. The container's processes get all CPUs. */
+	sys_stay_on_one_cpu(true);
 	modules_load("/modules");
 	r = mount_base(err);
 	if (r == 0)
