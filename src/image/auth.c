@@ -288,7 +288,7 @@ static int fetch_token(const struct challenge *challenge, const struct credentia
 		      &response, err);
 	if (r == 0)
 		r = http_read_all(http, ANSWER_MAX_BYTES, ret_text, NULL, err);
-	if (r < 0) {
+	if (r != 0) {
 		err_context(err, "cannot get a token");
 		return r;
 	}
