@@ -237,6 +237,7 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	CLEANUP(image_freep) struct image *image = NULL;
 	struct container_config *config = &container->config;
 	struct image_process image_process;
+	AUTO_CLOSE int hold = -1; /* what the row will need is not pruned before it is there */
 	int r = options->config->id ? container_check_id(options->config->id, err) : 0;
 
 	container_config_init(config);
@@ -244,6 +245,10 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 		r = err_set(err, -EEXIST,
 			    "container id file '%s' exists; delete it or name another",
 			    options->cidfile);
+	if (r == 0) {
+		hold = content_hold(engine->root, err);
+		r = hold < 0 ? hold : 0;
+	}
 	if (r == 0)
 		r = images_require(engine, options->image, &options->fetch, &row, &image, err);
 	if (r < 0)
