@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# What the tests with real guests share. A file loads this first; a test may make any containers it likes: they are
+# removed after it, and it fails if anything of them stays behind.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+bats_load_library bats-file
+
+setup() {
+	vm_setup
+}
+
+teardown() {
+	vm_teardown
+}
+
+vm_setup() {
+	[[ -z $HULL_TEST_SKIP ]] || skip "$HULL_TEST_SKIP"
+	cd -- "$BATS_TEST_TMPDIR" || return
+}
+
+# Stops and removes all, and finds what should have gone with it.
+vm_teardown() {
+	[[ -z $HULL_TEST_SKIP ]] || return 0
+	timeout 120 "$HULL" delete --all --force > /dev/null
+	assert_nothing_left
+}
+
+# hull ARG...: with a time limit, so that a command that hangs fails its test and no more.
+hull() {
+	timeout --foreground --kill-after=5 "${HULL_TEST_TIMEOUT:-120}" "$HULL" "$@"
+}
+
+# fails STATUS LINE COMMAND...: the command exits with STATUS, prints nothing, and LINE is all it says on stderr.
+fails() {
+	local status_wanted=$1 line=$2
+	shift 2
+	run "-$status_wanted" --separate-stderr "$@"
+	assert_output ''
+	# shellcheck disable=SC2154 # run sets it
+	assert_equal "$stderr" "$line"
+}
+
+# ends STATUS PID: our child ends with STATUS.
+ends() {
+	local status=0
+	wait "$2" || status=$?
+	assert_equal "$status" "$1"
+}
+
+# Processes of hull and its machines that work in our state (or in the one below DIR).
+hull_processes() {
+	local dir=${1:-$HULL_TEST_DIR} pid
+	for pid in $(pgrep -x 'hull.*|qemu-system.*'); do
+		if grep -qsF "$dir/" "/proc/$pid/cmdline" "/proc/$pid/environ"; then
+			echo "$pid"
+		fi
+	done
+}
+
+# The pid of a container's shim, or of its machine.
+shim_of() {
+	pgrep -f "hull-shim $(uuid_of "$1")"
+}
+
+machine_of() {
+	pgrep -x 'qemu-system.*' -P "$(shim_of "$1")"
+}
+
+uuid_of() {
+	local pid_dir
+	for pid_dir in "$HULL_ROOT"/containers/*/; do
+		pid_dir=${pid_dir%/}
+		if [[ $(hull ls -aq --filter "id=${pid_dir##*/}") == "$1" ]]; then
+			echo "${pid_dir##*/}"
+		fi
+	done
+}
+
+# state_of CONTAINER
+state_of() {
+	hull inspect "$1" | jq -r '.[0].status.state'
+}
+
+# Waits for processes that are not our children.
+wait_for_end() {
+	local pid
+	for pid; do
+		timeout 60 tail --pid="$pid" -f /dev/null
+	done
+}
+
+# logged CONTAINER PATTERN: waits until it has written such a line.
+logged() {
+	timeout 60 grep -q -m 1 -e "$2" < <(exec timeout 60 "$HULL" logs -f "$1" 2>&1)
+}
+
+# What a shim still clears away when its client has gone on is waited for.
+assert_nothing_left() {
+	local pids
+	pids=$(hull_processes)
+	# shellcheck disable=SC2086
+	wait_for_end $pids || fail "still there: $(ps -o pid=,args= -p "${pids//$'\n'/,}" | cut -c 1-200)"
+	run ls -A "$HULL_ROOT/containers"
+	assert_output ''
+	run find "$HULL_RUN" -mindepth 1 ! -name '*.lock' ! -name 'template-*' ! -name accel.json
+	assert_output ''
+	run hull ls -aq
+	assert_output ''
+}
+
+# own_state: a state of the test's own to be spoilt, with template and image already there.
+own_state() {
+	cp -a --reflink=auto --sparse=always "$HULL_ROOT" "$BATS_TEST_TMPDIR/root"
+	export HULL_TEST_DIR=$BATS_TEST_TMPDIR HULL_ROOT=$BATS_TEST_TMPDIR/root HULL_RUN=$BATS_TEST_TMPDIR/run
+}
