@@ -256,7 +256,7 @@ static int plan_node(void *ctx, uint32_t node)
 
 int erofs_plan(struct tree *tree, struct erofs_plan *ret_plan)
 {
-	struct planner p = { .tree = tree, .position = FIRST_NID * EROFS_SLOT_SIZE };
+	struct planner p = { .tree = tree, .position = (uint64_t)FIRST_NID * EROFS_SLOT_SIZE };
 	int r;
 
 	for (uint32_t i = 0; i < tree->inode_count; i++)

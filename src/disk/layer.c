@@ -484,7 +484,6 @@ static void archive_freep(struct archive **archive)
 static int read_archive(struct layer *l)
 {
 	CLEANUP(archive_freep) struct archive *archive = archive_read_new();
-	locale_t old;
 	ssize_t n;
 	int r;
 
@@ -500,9 +499,7 @@ static int read_archive(struct layer *l)
 	archive_read_set_option(archive, "tar", "hdrcharset", "BINARY");
 	if (archive_read_open(archive, l, NULL, archive_read_cb, NULL) != ARCHIVE_OK)
 		return archive_failed(l, archive);
-	old = uselocale(l->c_locale);
 	r = read_entries(l, archive);
-	uselocale(old);
 	while (r == 0) {
 		const void *data;
 
@@ -575,8 +572,8 @@ static int write_metadata(struct layer *l, int disk_fd, int index_fd)
 {
 	static const uint32_t base = 0;
 	struct erofs_place place = { .fd = disk_fd, .layer_base = &base };
-	struct index_header header;
-	struct erofs_plan plan;
+	struct index_header header = { 0 };
+	struct erofs_plan plan = { 0 };
 	uint64_t blocks;
 	int r = tree_sort(&l->tree);
 
@@ -622,6 +619,7 @@ int layer_convert(layer_read_fn read, void *ctx, const struct layer_limits *limi
 			   .limits = limits,
 			   .parent_node = TREE_NONE,
 			   .err = err };
+	locale_t old;
 	int r = tree_init(&l.tree);
 
 	l.c_locale = newlocale(LC_ALL_MASK, "C", NULL);
@@ -631,7 +629,9 @@ int layer_convert(layer_read_fn read, void *ctx, const struct layer_limits *limi
 		r = out_init(&l.out, disk_fd, EROFS_BLOCK_SIZE, DATA_BUFFER_SIZE);
 	if (r < 0)
 		return err_set(err, r, "cannot convert a layer: %m");
+	old = uselocale(l.c_locale); /* before libarchive asks for the character set */
 	r = read_archive(&l);
+	uselocale(old);
 	if (r == 0)
 		r = resolve_links(&l);
 	if (r < 0)

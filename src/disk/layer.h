@@ -36,7 +36,8 @@ typedef ssize_t (*layer_read_fn)(void *ctx, const void **ret_data);
  * Writes the EROFS image to disk_fd and the index to index_fd (both empty, seekable, borrowed; not
  * synced here). The stream is read to its end, trailing padding included, so that the caller's
  * digest covers all of it. -EBADMSG for a malformed tar, -E2BIG beyond a limit, -ENOSPC, or read's
- * error.
+ * error (whose message stays if read has set one of that code in err). Several threads may convert
+ * at once; the callback runs in the calling thread, whose locale is "C" meanwhile.
  */
 int layer_convert(layer_read_fn read, void *ctx, const struct layer_limits *limits, int disk_fd,
 		  int index_fd, struct layer_info *ret_info, struct err *err);

@@ -124,7 +124,7 @@ static int reserve(struct tree *tree, size_t size, uint32_t *ret_xattr)
 int layer_xattr_pack(struct tree *tree, struct layer_xattr *xattrs, size_t count, uint32_t last,
 		     uint32_t *ret_xattr, struct err *err)
 {
-	uint32_t xattr;
+	uint32_t xattr = 0;
 	size_t size = 0;
 	size_t at;
 	int r;

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/mem.h"
 #include "disk/erofs_write.h"
 #include "disk/index.h"
 #include "disk/tree.h"
@@ -80,7 +81,7 @@ static int open_index(const struct merge_layer *layer, struct index *ret_index, 
 	if (stat(layer->disk_path, &st) < 0)
 		return err_set(err, -errno, "cannot stat '%s': %m", layer->disk_path);
 	r = index_open(fd, &index, err);
-	if (r < 0) {
+	if (r != 0) {
 		err_context(err, "'%s'", layer->index_path);
 		return r;
 	}
@@ -96,13 +97,14 @@ static int replay_init(struct replay *replay)
 {
 	const struct index_header *h = replay->index.header;
 
-	replay->nodes = malloc((size_t)h->node_count * sizeof(*replay->nodes));
-	replay->inodes = malloc(((size_t)h->inode_count + 1) * sizeof(*replay->inodes));
-	replay->needed = calloc(h->node_count, 1);
+	replay->nodes = reallocarray(NULL, h->node_count, sizeof(*replay->nodes));
+	replay->inodes = reallocarray(NULL, (size_t)h->inode_count + 1, sizeof(*replay->inodes));
+	replay->needed = reallocarray(NULL, h->node_count, 1);
 	if (!replay->nodes || !replay->inodes || !replay->needed)
 		return err_set(replay->merge->err, -ENOMEM, "cannot merge layers: %m");
 	memset(replay->nodes, 0xff, (size_t)h->node_count * sizeof(*replay->nodes));
 	memset(replay->inodes, 0xff, (size_t)h->inode_count * sizeof(*replay->inodes));
+	memset(replay->needed, 0, h->node_count);
 	for (uint32_t n = h->node_count; n-- > 0;) {
 		const struct index_node *node = &replay->index.nodes[n];
 
@@ -295,7 +297,7 @@ static int place_node(struct replay *replay, uint32_t n)
 		return tree_walk(replay->tree, replay->nodes[node->parent], name_of(replay, n),
 				 node->name_length, true, &replay->nodes[n]);
 	r = copy_inode(replay, node->inode, &inode);
-	return r < 0 ? r : put(replay, n, inode);
+	return r == 0 ? put(replay, n, inode) : r;
 }
 
 static int place(struct replay *replay)
@@ -338,9 +340,10 @@ static int replay_layer(struct merge *merge, const struct merge_layer *layer, si
 	struct replay replay = { .merge = merge, .tree = &merge->tree, .layer = (uint16_t)number };
 	int r = open_index(layer, &replay.index, merge->err);
 
-	if (r == 0)
-		r = replay_init(&replay);
-	if (r < 0)
+	if (!replay.index.header)
+		return r;
+	r = replay_init(&replay);
+	if (r != 0)
 		return r;
 	merge->sizes[number] = replay.index.header->disk_blocks;
 	r = find_links(&replay);
@@ -357,18 +360,16 @@ static int replay_layer(struct merge *merge, const struct merge_layer *layer, si
 
 static int write_meta(struct merge *merge, size_t count, int fd)
 {
-	AUTO_FREE uint32_t *bases = calloc(count + 1, sizeof(*bases));
+	AUTO_FREE uint32_t *bases = xcalloc(count + 1, sizeof(*bases));
 	struct erofs_place place = { .fd = fd, .meta_block = 1, .layer_base = bases };
-	struct erofs_plan plan;
+	struct erofs_plan plan = { 0 };
 	uint64_t blocks;
 	int r;
 
-	if (!bases)
-		return -ENOMEM;
 	r = tree_sort(&merge->tree);
 	if (r == 0)
 		r = erofs_plan(&merge->tree, &plan);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	blocks = (uint64_t)place.meta_block + plan.inode_blocks + plan.dir_blocks;
 	for (size_t i = 0; i < count; i++) {
@@ -387,15 +388,45 @@ static void merge_release(struct merge *merge)
 	free(merge->sizes);
 }
 
-int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, struct err *err)
+static int add_empty_file(struct tree *tree, const char *directory, const char *name)
+{
+	const struct tree_inode empty = { .mode = S_IFREG | 0644 };
+	uint32_t inode;
+	uint32_t dir;
+	uint32_t node;
+	int r = tree_walk(tree, TREE_ROOT, directory, strlen(directory), true, &dir);
+
+	if (r < 0 || tree_lookup(tree, dir, name, strlen(name)) != TREE_NONE)
+		return r;
+	r = tree_add_inode(tree, &empty, &inode);
+	return r < 0 ? r : tree_add(tree, dir, name, strlen(name), 0, inode, &node);
+}
+
+static int add_mount_points(struct tree *tree)
+{
+	static const char *const directories[] = { "proc", "sys", "dev" };
+	static const char *const files[] = { "hostname", "hosts", "resolv.conf" };
+	uint32_t node;
+	int r = 0;
+
+	/* What is something else already is the image's business. */
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && r != -ENOMEM; i++)
+		r = tree_walk(tree, TREE_ROOT, directories[i], strlen(directories[i]), true, &node);
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r != -ENOMEM; i++)
+		r = add_empty_file(tree, "etc", files[i]);
+	return r == -ENOMEM || r == -E2BIG ? r : 0;
+}
+
+int merge_layers(const struct merge_layer *layers, size_t count, enum merge_extras extras,
+		 int meta_fd, struct err *err)
 {
 	CLEANUP(merge_release) struct merge merge = { .err = err };
 	int r;
 
 	if (count > UINT16_MAX)
 		return err_set(err, -E2BIG, "an image of %zu layers", count);
-	merge.sizes = calloc(count + 1, sizeof(*merge.sizes));
-	r = merge.sizes ? tree_init(&merge.tree) : -ENOMEM;
+	merge.sizes = xcalloc(count + 1, sizeof(*merge.sizes));
+	r = tree_init(&merge.tree);
 	if (r < 0)
 		return err_set(err, r, "cannot merge layers: %m");
 	for (size_t i = 0; i < count; i++) {
@@ -403,6 +434,9 @@ int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, st
 		if (r < 0)
 			return r;
 	}
-	r = write_meta(&merge, count, meta_fd);
+	if (extras == MERGE_MOUNT_POINTS)
+		r = add_mount_points(&merge.tree);
+	if (r == 0)
+		r = write_meta(&merge, count, meta_fd);
 	return r < 0 ? err_set(err, r, "cannot write an image's metadata: %m") : 0;
 }

@@ -34,12 +34,11 @@
 
 /* Few block groups' worth of metadata touched at mount, none initialised in advance. sparse_super2
  * without backups: a scratch disk is not worth repairing by hand. */
-#define FEATURES                                                                          \
-	"none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super," \
-	"sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
-#define EXTENDED                                                            \
-	"lazy_itable_init=1,lazy_journal_init=1,nodiscard,num_backup_sb=0," \
-	"root_owner=0:0"
+static const char features[] =
+	"none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
+	"sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+static const char extended[] =
+	"lazy_itable_init=1,lazy_journal_init=1,nodiscard,num_backup_sb=0,root_owner=0:0";
 
 /* A program of e2fsprogs: /usr/sbin is not in every user's PATH. Owned by the caller. */
 static char *find_tool(const char *name)
@@ -81,16 +80,16 @@ static int make_file_system(const char *path, uint64_t size_bytes, struct err *e
 {
 	bool small = size_bytes < 256ull << 20;
 	AUTO_FREE char *blocks = xasprintf("%lluk", (unsigned long long)(size_bytes >> 10));
+	const char *inode_ratio = small ? "8192" : size_bytes < 64ull << 30 ? "16384" : "65536";
+	/* clang-format off */
 	const char *argv[] = {
-		"mke2fs", "-q",     "-F",
-		"-b",     "4096",   "-I",
-		"256",    "-i",     small ? "8192" : size_bytes < 64ull << 30 ? "16384" : "65536",
-		"-m",     "0",      "-G",
-		"4096",   "-J",     small ? "size=4" : "size=8",
-		"-O",     FEATURES, "-E",
-		EXTENDED, path,     blocks,
-		NULL,
+		"mke2fs", "-q", "-F",
+		"-b", "4096", "-I", "256", "-i", inode_ratio, "-m", "0", "-G", "4096",
+		"-J", small ? "size=4" : "size=8",
+		"-O", features, "-E", extended,
+		path, blocks, NULL,
 	};
+	/* clang-format on */
 
 	return run_tool(argv, NULL, err);
 }
@@ -108,7 +107,7 @@ static int make_overlay_dirs(const char *path, struct err *err)
 	if (r == 0)
 		r = run_tool(argv, &text, err);
 	unlink(commands);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* debugfs ends with 0 whatever happened. */
 	first = strstr(text, "Type: directory");
@@ -186,31 +185,51 @@ static int copy_template(int from, const char *path, struct err *err)
 	return r < 0 ? err_set(err, r, "cannot create disk '%s': %m", path) : 0;
 }
 
-int scratch_create(const char *template_dir, const char *path, uint64_t size_bytes, int for_overlay,
-		   struct err *err)
+int scratch_template(const char *template_dir, uint64_t size_bytes, int for_overlay,
+		     char **ret_path, struct err *err)
 {
 	AUTO_FREE char *template = NULL;
-	AUTO_CLOSE int from = -1;
+	AUTO_CLOSE int fd = -1;
 	int r;
 
 	if (size_bytes < SIZE_MIN || size_bytes % (1u << 20))
 		return err_set(err, -EINVAL, "a disk of %llu bytes: whole MiB, at least 16, needed",
 			       (unsigned long long)size_bytes);
-	if (path_exists(path))
-		return err_set(err, -EEXIST, "cannot create disk '%s': %m", path);
 	r = path_make_dirs(template_dir, 0700, err);
 	if (r < 0)
 		return r;
 	template = path_join(template_dir, "ext4-v%d-%lluM%s.img", TEMPLATE_VERSION,
 			     (unsigned long long)(size_bytes >> 20), for_overlay ? "-overlay" : "");
-	from = open_template(template, size_bytes);
-	if (from < 0) {
+	fd = open_template(template, size_bytes);
+	if (fd < 0) {
 		r = make_template(template, size_bytes, for_overlay, err);
 		if (r < 0)
 			return r;
-		from = open_template(template, size_bytes);
+		fd = open_template(template, size_bytes);
 	}
-	if (from < 0)
-		return err_set(err, from, "cannot use template '%s': %m", template);
-	return copy_template(from, path, err);
+	if (fd < 0)
+		return err_set(err, fd, "cannot use template '%s': %m", template);
+	*ret_path = TAKE_PTR(template);
+	return 0;
+}
+
+int scratch_copy(const char *from, const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = open(from, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot open disk '%s': %m", from);
+	return copy_template(fd, path, err);
+}
+
+int scratch_create(const char *template_dir, const char *path, uint64_t size_bytes, int for_overlay,
+		   struct err *err)
+{
+	AUTO_FREE char *template = NULL;
+	int r;
+
+	if (path_exists(path))
+		return err_set(err, -EEXIST, "cannot create disk '%s': %m", path);
+	r = scratch_template(template_dir, size_bytes, for_overlay, &template, err);
+	return r < 0 ? r : scratch_copy(template, path, err);
 }

@@ -10,6 +10,14 @@
 
 #define SCRATCH_SIZE_DEFAULT (512ull << 30)
 
+/* The path of the template that scratch_create copies, made if need be; owned by the caller. */
+int scratch_template(const char *template_dir, uint64_t size_bytes, int for_overlay,
+		     char **ret_path, struct err *err);
+
+/* A sparse copy of the disk at from, at path, which must not exist; it appears whole or not at all.
+ */
+int scratch_copy(const char *from, const char *path, struct err *err);
+
 /*
  * Makes an empty ext4 of size_bytes (whole MiB, at least 16 MiB) at path, which must not exist; it
  * appears whole or not at all. template_dir (made if missing) keeps one template per size and

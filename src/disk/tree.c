@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 
 #define MAX_LINKS 40
 #define MIN_SLOTS 1024u
@@ -231,15 +232,14 @@ static int make_implicit(struct tree *tree, uint32_t parent, const char *name, s
 	return tree_put(tree, parent, name, length, TREE_DIR | TREE_IMPLICIT, inode, ret_node);
 }
 
-/* What is left to walk once a link is followed: its target, then the rest. */
+/* What is left to walk once a link is followed: its target, then the rest. At most 41 times 4 KiB.
+ */
 static char *expand(const struct tree *tree, uint32_t node, const char *rest, size_t rest_length)
 {
 	const struct tree_inode *inode = &tree->inodes[tree->nodes[node].inode];
 	size_t length = (size_t)inode->size;
-	char *path = malloc(length + 1 + rest_length + 1);
+	char *path = xmalloc(length + 1 + rest_length + 1);
 
-	if (!path)
-		return NULL;
 	memcpy(path, tree->pool + inode->data, length);
 	path[length] = '/';
 	memcpy(path + length + 1, rest, rest_length);
@@ -295,8 +295,6 @@ int tree_walk(struct tree *tree, uint32_t from, const char *path, size_t length,
 		if (++links > MAX_LINKS)
 			return -ELOOP;
 		char *longer = expand(tree, node, rest, (size_t)(end - rest));
-		if (!longer)
-			return -ENOMEM;
 		free(expanded);
 		expanded = longer;
 		if (longer[0] == '/')

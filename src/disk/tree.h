@@ -28,14 +28,12 @@
 #define TREE_POOL_MAX (1u << 30)
 
 enum tree_flags {
-	TREE_DIR = 1, /* a directory; always has an inode */
-	TREE_IMPLICIT =
-		2, /* with DIR: only implied by what is below it; a lower one's metadata stays */
-	TREE_OPAQUE = 4, /* with DIR: hides what lower layers have in it */
-	TREE_WHITEOUT =
-		8,      /* hides the lower layers' node of this name; without an inode, only that */
-	TREE_LINK = 16, /* hard link to a file of a lower layer; `inode` is its path in the pool */
-	TREE_DEAD = 32, /* removed; never in an index */
+	TREE_DIR = 1,      /* a directory; always has an inode */
+	TREE_IMPLICIT = 2, /* a directory only implied by what is below it */
+	TREE_OPAQUE = 4,   /* a directory that hides what lower layers have in it */
+	TREE_WHITEOUT = 8, /* hides lower layers' node of this name; without an inode, only that */
+	TREE_LINK = 16,    /* hard link to a lower layer's file: `inode` is its path in the pool */
+	TREE_DEAD = 32,    /* removed; never in an index */
 	TREE_FLAGS_ALL = 63,
 };
 

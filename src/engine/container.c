@@ -68,7 +68,7 @@ static int resolve_command(const struct create_options *options, const struct im
 	} else if (!options->entrypoint) {
 		push_json_strings(&all, image->cmd);
 	}
-	if (!strv_count(all))
+	if (!all || !all[0])
 		return err_set(err, -EINVAL, "image '%s' has no command; give one after its name",
 			       options->image);
 	process->executable = xstrdup(all[0]);
@@ -237,6 +237,7 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	CLEANUP(image_freep) struct image *image = NULL;
 	struct container_config *config = &container->config;
 	struct image_process image_process;
+	AUTO_CLOSE int hold = -1; /* what the row will need is not pruned before it is there */
 	int r = options->config->id ? container_check_id(options->config->id, err) : 0;
 
 	container_config_init(config);
@@ -244,9 +245,13 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 		r = err_set(err, -EEXIST,
 			    "container id file '%s' exists; delete it or name another",
 			    options->cidfile);
+	if (r == 0) {
+		hold = content_hold(engine->root, err);
+		r = hold < 0 ? hold : 0;
+	}
 	if (r == 0)
 		r = images_require(engine, options->image, &options->fetch, &row, &image, err);
-	if (r < 0)
+	if (r < 0 || !image)
 		return r;
 	log_timeline("hull: image resolved");
 	image_process = image_process_of(image);

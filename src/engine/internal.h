@@ -40,7 +40,7 @@ int images_worker(struct engine *engine, const char *verb, json_t *request, json
 /* machine.c: which machine a container of these needs. */
 struct machine {
 	struct machine_shape shape; /* borrows from the members below */
-	char *qemu, *kernel, *modules, *init;
+	char *qemu, *kernel, *modules, *init, *scratch;
 };
 void machine_release(struct machine *machine);
 /* kernel NULL: the configured one. */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "disk/scratch.h"
 #include "vm/kernel.h"
 
 #define MACHINE_MEMORY_MIN (1ull << 30)
@@ -25,6 +26,7 @@ void machine_release(struct machine *machine)
 	free(machine->kernel);
 	free(machine->modules);
 	free(machine->init);
+	free(machine->scratch);
 }
 
 /* A kernel that is not a kernel directory is made into one, once per file. */
@@ -128,6 +130,7 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 		   struct machine *ret_machine, struct err *err)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
+	AUTO_FREE char *scratch_dir = path_join(engine->root, "scratch");
 	AUTO_FREE char *directory = NULL;
 	struct accel accel;
 	int r = machine_find_qemu(engine->search_path, &machine.qemu, err);
@@ -136,6 +139,8 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 		r = choose_kernel(engine, kernel, &directory, err);
 	if (r == 0)
 		r = accel_choose(engine->accel_wanted, engine->run, &accel, err);
+	if (r == 0)
+		r = scratch_template(scratch_dir, SCRATCH_SIZE_DEFAULT, 1, &machine.scratch, err);
 	if (r < 0)
 		return r;
 	machine.kernel = path_join(directory, "vmlinux");
@@ -149,6 +154,7 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 		.kernel = machine.kernel,
 		.modules = machine.modules,
 		.init = machine.init,
+		.scratch = machine.scratch,
 	};
 	*ret_machine = machine;
 	machine = (struct machine){ 0 };

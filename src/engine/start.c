@@ -21,24 +21,33 @@
 #include "shim/launch.h"
 #include "shim/session.h"
 
-static int make_scratch(struct engine *engine, const struct container *container, struct err *err)
+/*
+ * The container's scratch disk. A fresh one is a copy of the disk that the template's guest has
+ * mounted, and takes its slot. One that was used before no longer matches what that guest remembers
+ * of it: it gets the next slot, and is mounted there.
+ */
+static int place_scratch(struct engine *engine, const struct container *container,
+			 const struct machine *machine, const struct template *template,
+			 uint32_t *ret_slot, struct err *err)
 {
 	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
 	AUTO_FREE char *path = path_join(dir, "scratch.img");
-	AUTO_FREE char *templates = path_join(engine->root, "scratch");
+	const char *from = template->scratch_path ? template->scratch_path : machine->scratch;
 	int r = path_make_dirs(dir, 0700, err);
 
-	if (r < 0 || path_exists(path))
+	if (r < 0)
 		return r;
-	return scratch_create(templates, path, SCRATCH_SIZE_DEFAULT, 1, err);
+	*ret_slot = path_exists(path) && template->scratch_path ? LAUNCH_SCRATCH_USED
+								: LAUNCH_SCRATCH_FRESH;
+	return path_exists(path) ? 0 : scratch_copy(from, path, err);
 }
 
 static int fill_launch(struct engine *engine, const struct container *container,
 		       const struct machine *machine, const struct stdio_options *stdio,
 		       struct launch *launch, struct err *err)
 {
-	struct template template = { 0 };
-	int r;
+	CLEANUP(template_release) struct template template = { 0 };
+	int r = 0;
 
 	*launch = (struct launch){
 		.uuid = xstrdup(container->uuid),
@@ -60,13 +69,12 @@ static int fill_launch(struct engine *engine, const struct container *container,
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);
 	if (container->config.process.terminal)
 		client_window_size(&launch->rows, &launch->columns);
-	if (!engine->config.template)
-		return 0;
-	r = machine_template(engine, machine, &template, err);
-	if (r == 0)
-		launch->template_directory = xstrdup(template.directory);
-	template_release(&template);
-	return r;
+	if (engine->config.template)
+		r = machine_template(engine, machine, &template, err);
+	if (r < 0)
+		return r;
+	launch->template_directory = xstrdup(template.directory);
+	return place_scratch(engine, container, machine, &template, &launch->scratch_slot, err);
 }
 
 /* Starts the shim; *ret_client is our connection to it. */
@@ -79,7 +87,7 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 	AUTO_CLOSE int theirs = -1;
 	AUTO_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char *argv[] = { program, launch->uuid, NULL };
-	int pair[2];
+	int pair[2] = { -1, -1 };
 	pid_t pid;
 	int r = launch_write(launch, &spec_fd, err);
 
@@ -123,8 +131,6 @@ static int launch_container(struct engine *engine, const struct container *conta
 			       config->id, config->image.reference);
 	r = machine_choose(engine, config->cpus, config->memory_bytes, config->kernel, &machine,
 			   err);
-	if (r == 0)
-		r = make_scratch(engine, container, err);
 	if (r == 0)
 		r = fill_launch(engine, container, &machine, stdio, &launch, err);
 	if (r == 0) {

@@ -229,12 +229,6 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	mux_send_control(agent->mux, MSG_SESSION_DONE, "", 0);
 	if (agent->session.has_process)
 		exec_process(agent, &agent->session.process);
-	if (agent->session.timeline) {
-		AUTO_SBUF struct sbuf bytes = { 0 };
-
-		timeline_encode(&bytes);
-		mux_send_control(agent->mux, MSG_TIMELINE, bytes.text, bytes.length);
-	}
 	return 0;
 }
 
@@ -320,6 +314,7 @@ static void end_machine(struct agent *agent)
 
 	while (agent->processes.count)
 		process_finish(agent->processes.items[0]);
+	stage_dissolve(&agent->stage);
 	if (mounts_release(&err) < 0)
 		log_error("%s", err.message);
 	mux_send_control(agent->mux, MSG_SHUTDOWN_DONE, "", 0);
@@ -449,6 +444,18 @@ static void on_over(void *ctx, struct process *process)
 		mounts_sync_begin();
 }
 
+static void on_started(void *ctx, const struct process *process)
+{
+	struct agent *agent = ctx;
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	if (process_id(process) != MSG_PROCESS_MAIN || !agent->session.timeline)
+		return;
+	timeline_point("guest: program executed");
+	timeline_encode(&bytes);
+	mux_send_control(agent->mux, MSG_TIMELINE, bytes.text, bytes.length);
+}
+
 static bool oom_killed(void *ctx)
 {
 	struct agent *agent = ctx;
@@ -516,6 +523,7 @@ void agent_run(int port_fd, int cgroup_fd, const struct stage *stage)
 	agent.owner = (struct process_owner){ .loop = agent.loop,
 					      .mux = agent.mux,
 					      .ctx = &agent,
+					      .started = on_started,
 					      .over = on_over,
 					      .oom_killed = oom_killed };
 	agent.pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);

@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "guest/caps.h"
 #include "guest/mounts.h"
+#include "guest/sys.h"
+#include "guest/timeline.h"
 #include "guest/user.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -235,5 +237,7 @@ uint32_t become(const struct msg_process *process, const char *hostname, const i
 	    enter_cwd(process->cwd, err) < 0 || drop_privileges(process, &user, err) < 0)
 		return BECOME_SETUP_FAILED;
 	reset_signals();
+	sys_stay_on_one_cpu(false);
+	timeline_point("process: ready to execute");
 	return execute(process->args, full_environment(process, hostname, &user), err);
 }

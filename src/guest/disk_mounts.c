@@ -24,6 +24,10 @@
 #define BUSY_RETRIES 50
 #define BUSY_RETRY_MS 10
 
+#define EARLY_SERIAL "slot1"
+#define EXT4_MAGIC_OFFSET (1024 + 56)
+
+static bool early_scratch; /* the disk of EARLY_SERIAL is mounted at SCRATCH */
 static bool device_mounted[MSG_MOUNTS_MAX];
 
 int mounts_prepare(struct err *err)
@@ -62,6 +66,52 @@ static int mount_scratch(const char *serial, struct err *err)
 	return 0;
 }
 
+static int make_scratch_dirs(struct err *err)
+{
+	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(SCRATCH "/work", 0755) < 0 && errno != EEXIST))
+		return err_set(err, -errno, "cannot use the scratch disk: %m");
+	return 0;
+}
+
+/* An empty slot reads as zeros. */
+static bool holds_ext4(const char *serial)
+{
+	char disk[DISK_PATH_MAX];
+	uint8_t magic[2] = { 0 };
+	AUTO_CLOSE int fd =
+		disk_find(serial, disk, NULL) < 0 ? -1 : open(disk, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && pread(fd, magic, sizeof(magic), EXT4_MAGIC_OFFSET) == sizeof(magic) &&
+	       magic[0] == 0x53 && magic[1] == 0xef;
+}
+
+int mounts_scratch_early(struct err *err)
+{
+	int r;
+
+	if (!holds_ext4(EARLY_SERIAL))
+		return 0;
+	r = mount_scratch(EARLY_SERIAL, err);
+	if (r == 0)
+		r = make_scratch_dirs(err);
+	sync();
+	early_scratch = r == 0;
+	return r;
+}
+
+static int require_scratch(const char *serial, struct err *err)
+{
+	int r;
+
+	if (early_scratch && str_eq(serial, EARLY_SERIAL))
+		return 0;
+	if (early_scratch)
+		umount2(SCRATCH, MNT_DETACH);
+	r = mount_scratch(serial, err);
+	return r < 0 ? r : make_scratch_dirs(err);
+}
+
 int mounts_root(const struct msg_session *session, struct err *err)
 {
 	char disk[DISK_PATH_MAX];
@@ -73,13 +123,10 @@ int mounts_root(const struct msg_session *session, struct err *err)
 		return err_set(err, -errno, "cannot mount the image's disk '%s': %m",
 			       session->root_serial);
 	timeline_point("guest: image mounted");
-	r = mount_scratch(session->scratch_serial, err);
+	r = require_scratch(session->scratch_serial, err);
 	if (r < 0)
 		return r;
 	timeline_point("guest: scratch mounted");
-	if ((mkdir(SCRATCH "/upper", 0755) < 0 && errno != EEXIST) ||
-	    (mkdir(SCRATCH "/work", 0755) < 0 && errno != EEXIST))
-		return err_set(err, -errno, "cannot use the scratch disk: %m");
 	/* The upper directory has to stay a plain diff of the image, that the host can read. */
 	if (mount("overlay", ROOT, "overlay", 0,
 		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work,"

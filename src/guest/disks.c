@@ -53,6 +53,18 @@ static const char *lookup(const char *serial)
 	return NULL;
 }
 
+void disks_forget(void)
+{
+	for (size_t i = 0; i < disk_count; i++) {
+		char path[DISK_PATH_MAX];
+
+		snprintf(path, sizeof(path), "/dev/%.31s", disks[i].name);
+		AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0)
+			ioctl(fd, BLKFLSBUF, 0);
+	}
+}
+
 int disk_find(const char *serial, char ret_path[DISK_PATH_MAX], struct err *err)
 {
 	const char *name = lookup(serial);
@@ -68,7 +80,6 @@ int disk_find(const char *serial, char ret_path[DISK_PATH_MAX], struct err *err)
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(err, -errno, "cannot open disk '%s': %m", serial);
-	ioctl(fd, BLKFLSBUF, 0);
 	memcpy(ret_path, path, sizeof(path));
 	return 0;
 }

@@ -9,8 +9,9 @@
 
 /* Reads the serials of the disks that are there, each of which asks the device: once, at boot. */
 void disks_scan(void);
-/* The device node of the disk with that serial, with nothing cached of what it held before (the
- * template's placeholder). -ENODEV. */
+/* Drops what the kernel has cached of all disks: in the template these are placeholders. */
+void disks_forget(void);
+/* The device node of the disk with that serial. -ENODEV. */
 int disk_find(const char *serial, char ret_path[DISK_PATH_MAX], struct err *err);
 
 #endif

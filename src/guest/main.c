@@ -34,6 +34,7 @@
 #include "guest/mounts.h"
 #include "guest/power.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 #define BASE "/base"
 #define PORT_NAME "agent"
@@ -151,6 +152,9 @@ static int boot(struct err *err)
 	int port;
 	int r;
 
+	/* What happens between a restore and the program's start is one chain: a second CPU only
+	 * adds wake-ups, which are dear under emulation. The container's processes get all CPUs. */
+	sys_stay_on_one_cpu(true);
 	modules_load("/modules");
 	r = mount_base(err);
 	if (r == 0)
@@ -163,13 +167,19 @@ static int boot(struct err *err)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_loopback();
 	disks_scan();
+	disks_forget();
 	r = mounts_prepare(err);
 	if (r < 0)
 		return r;
+	timeline_init();
 	cgroup_fd = cgroup_create(err);
 	if (cgroup_fd < 0)
 		return cgroup_fd;
 	r = stage_start(cgroup_fd, &stage, err);
+	if (r < 0)
+		return r;
+	/* After the container's process has its namespace, which therefore has no part in it. */
+	r = mounts_scratch_early(err);
 	if (r < 0)
 		return r;
 	port = wait_for_port(uevent_fd);

@@ -28,6 +28,9 @@ int mounts_release(struct err *err);
 
 /* Before the template: the directories that the above use, and a first use of each file system. */
 int mounts_prepare(struct err *err);
+/* Before the template: mounts the scratch disk that is there already, if one is, so that a fresh
+ * container finds it mounted. Leaves it clean on disk. */
+int mounts_scratch_early(struct err *err);
 
 /* The container's side. */
 

@@ -196,6 +196,7 @@ static bool take_report(struct process *process)
 		return true;
 	}
 	process->started = true;
+	process->owner->started(process->owner->ctx, process);
 	msg_started_encode(&started, &bytes);
 	mux_send_control(mux, MSG_STARTED, bytes.text, bytes.length);
 	return false;

@@ -27,6 +27,8 @@ struct process_owner {
 	struct loop *loop; /* borrowed */
 	struct mux *mux;   /* borrowed */
 	void *ctx;
+	/* It executes its program: MSG_STARTED is about to be sent. */
+	void (*started)(void *ctx, const struct process *process);
 	/* MSG_EXITED or MSG_FAILED was sent; the owner forgets it and calls process_free. */
 	void (*over)(void *ctx, struct process *process);
 	bool (*oom_killed)(void *ctx);

@@ -14,8 +14,13 @@
 #include "base/mem.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 #define LINKS_MAX 16
+
+#define SHM_BYTES_STAGED 67108864 /* the usual size of /dev/shm */
+#define SHM_OPTIONS(bytes) SHM_OPTIONS_OF(bytes)
+#define SHM_OPTIONS_OF(bytes) "mode=1777,size=" #bytes
 
 /* Where staged things are; kept open by the staged process from the template on. */
 #define STAGE_EMPTY MOUNTS_STAGE "/empty"
@@ -55,6 +60,51 @@ static int make_device_nodes(struct err *err)
 	return 0;
 }
 
+/* A default path that the kernel has is restricted where it is staged; it moves with its mount. */
+static int restrict_staged(const char *path, bool mask_it, struct err *err)
+{
+	AUTO_FREE char *staged = xasprintf(MOUNTS_STAGE "%s", path);
+	struct stat st;
+	int r = 0;
+
+	if (stat(staged, &st) < 0)
+		return 0;
+	if (mask_it) {
+		const char *cover = S_ISDIR(st.st_mode) ? STAGE_EMPTY : STAGE_NULL;
+
+		r = mount(cover, staged, NULL, MS_BIND, NULL);
+	} else {
+		r = mount(staged, staged, NULL, MS_BIND | MS_REC, NULL);
+		if (r == 0)
+			r = mount(NULL, staged, NULL,
+				  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV |
+					  MS_NOEXEC,
+				  NULL);
+	}
+	return r < 0 ? err_set(err, -errno, "cannot restrict '%s': %m", path) : 0;
+}
+
+static int restrict_defaults(struct err *err)
+{
+	int r = 0;
+
+	for (const char *const *it = msg_default_masked_paths; *it && r == 0; it++)
+		r = restrict_staged(*it, true, err);
+	for (const char *const *it = msg_default_read_only_paths; *it && r == 0; it++)
+		r = restrict_staged(*it, false, err);
+	return r;
+}
+
+/* For a container that wants to see them after all. */
+static void unrestrict(const char *const *paths)
+{
+	for (const char *const *it = paths; *it; it++) {
+		AUTO_FREE char *staged = xasprintf(MOUNTS_STAGE "%s", *it);
+
+		umount2(staged, MNT_DETACH); /* those that are not there are not mounted */
+	}
+}
+
 int mounts_stage(struct err *err)
 {
 	static const struct {
@@ -70,6 +120,9 @@ int mounts_stage(struct err *err)
 		{ "devpts", "/dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5",
 		  MS_NOSUID | MS_NOEXEC },
 		{ "mqueue", "/dev/mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "tmpfs", "/dev/shm", SHM_OPTIONS(SHM_BYTES_STAGED),
+		  MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "tmpfs", "/files", "mode=755", MS_NOSUID | MS_NODEV | MS_NOEXEC },
 	};
 	char path[64];
 
@@ -85,7 +138,7 @@ int mounts_stage(struct err *err)
 		if (str_eq(mounts[i].target, "/dev") && make_device_nodes(err) < 0)
 			return err->code;
 	}
-	return 0;
+	return restrict_defaults(err);
 }
 
 /* The parent of path as a new string, "/" at the top. */
@@ -227,25 +280,45 @@ static int attach_mount(int root_fd, const struct msg_mount *mount_message, int 
 	return r < 0 ? err_set(err, r, "cannot mount '%s': %m", mount_message->target) : 0;
 }
 
-/* What is there but no ordinary file (a link, a fifo) gives way to one. */
-static int write_file(int root_fd, const struct msg_file *file, struct err *err)
+/* A place for a file of ours: what the image has there (inside the root, wherever links lead), or
+ * an empty file. */
+static int open_file_place(int root_fd, const char *path)
 {
-	AUTO_FREE char *parent = parent_of(file->path);
-	AUTO_CLOSE int dir = mounts_make_dirs(root_fd, parent, 0755);
-	const char *name = strrchr(file->path, '/') + 1;
+	AUTO_FREE char *parent = parent_of(path);
+	int fd = sys_open_in_root(root_fd, path, O_PATH, 0);
+	AUTO_CLOSE int dir = -1;
+
+	if (fd != -ENOENT)
+		return fd;
+	dir = mounts_make_dirs(root_fd, parent, 0755);
+	if (dir < 0)
+		return dir;
+	/* A link that leads nowhere gives way. */
+	unlinkat(dir, strrchr(path, '/') + 1, 0);
+	AUTO_CLOSE int made =
+		openat(dir, strrchr(path, '/') + 1, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	return made < 0 ? -errno : sys_open_in_root(root_fd, path, O_PATH, 0);
+}
+
+/* The file is kept in memory and bound over its place: the container's disk stays untouched. */
+static int place_file(int root_fd, size_t index, const struct msg_file *file, struct err *err)
+{
+	char staged[64];
+	AUTO_CLOSE int place = open_file_place(root_fd, file->path);
 	struct stat st;
 	int r;
 
-	if (dir < 0)
-		return err_set(err, dir, "cannot make '%s': %m", parent);
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
-		unlinkat(dir, name, 0);
-	AUTO_CLOSE int fd =
-		openat(dir, name,
-		       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	snprintf(staged, sizeof(staged), MOUNTS_STAGE "/files/%zu", index);
+	if (place < 0 || fstat(place, &st) < 0)
+		return err_set(err, place < 0 ? place : -errno, "cannot make '%s': %m", file->path);
+	if (S_ISDIR(st.st_mode))
+		return err_set(err, -EISDIR, "cannot write '%s': %m", file->path);
+	AUTO_CLOSE int fd = open(staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : fd_write_all(fd, file->content, strlen(file->content));
 	if (r == 0 && fchmod(fd, file->mode) < 0)
 		r = -errno;
+	if (r == 0)
+		r = mount_at(place, staged, NULL, MS_BIND, NULL);
 	return r < 0 ? err_set(err, r, "cannot write '%s': %m", file->path) : 0;
 }
 
@@ -307,15 +380,18 @@ static int restrict_paths(int root_fd, const struct msg_session *session, struct
 static int attach_kernel(int root_fd, const struct msg_session *session, bool privileged,
 			 struct err *err)
 {
-	char data[64] = "mode=1777";
+	char data[64];
 	int r;
 
-	if (session->shm_bytes)
-		snprintf(data, sizeof(data), "mode=1777,size=%llu",
-			 (unsigned long long)session->shm_bytes);
-	if (mount("shm", MOUNTS_STAGE "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data) <
-	    0)
-		return err_set(err, -errno, "cannot mount '/dev/shm': %m");
+	snprintf(data, sizeof(data), "size=%llu", (unsigned long long)session->shm_bytes);
+	if (session->shm_bytes != SHM_BYTES_STAGED &&
+	    mount(NULL, MOUNTS_STAGE "/dev/shm", NULL,
+		  MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, data) < 0)
+		return err_set(err, -errno, "cannot set the size of '/dev/shm': %m");
+	if (!session->default_masked)
+		unrestrict(msg_default_masked_paths);
+	if (!session->default_read_only)
+		unrestrict(msg_default_read_only_paths);
 	if (privileged) {
 		unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
@@ -340,12 +416,15 @@ static int fill_root(int root_fd, const struct msg_session *session, bool privil
 		r = set_sysctl(*it, err);
 	if (r == 0)
 		r = attach_kernel(root_fd, session, privileged, err);
+	timeline_point("container: proc, sys, dev attached");
 	for (size_t i = 0; i < session->mount_count && r == 0; i++)
 		r = attach_mount(root_fd, &session->mounts[i], trees[i], err);
 	for (size_t i = 0; i < session->file_count && r == 0; i++)
-		r = write_file(root_fd, &session->files[i], err);
+		r = place_file(root_fd, i, &session->files[i], err);
+	timeline_point("container: mounts and files in place");
 	if (r == 0 && !privileged)
 		r = restrict_paths(root_fd, session, err);
+	timeline_point("container: paths restricted");
 	return r;
 }
 

@@ -19,6 +19,7 @@
 #include "guest/become.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 #include "proto/frame.h"
 
 #define FIXED_FDS 4 /* stdio, root */
@@ -111,6 +112,7 @@ static uint32_t carry_out(int sock, struct err *err)
 	}
 	const char *host = str_or(session.hostname, "");
 	const char *domain = str_or(session.domainname, "");
+	timeline_point("container: session received");
 	if (sethostname(host, strlen(host)) < 0 || setdomainname(domain, strlen(domain)) < 0) {
 		err_set(err, -errno, "cannot set the host name '%s': %m", host);
 		return BECOME_SETUP_FAILED;
@@ -118,6 +120,7 @@ static uint32_t carry_out(int sock, struct err *err)
 	if (mounts_enter(&session, process.flags & MSG_PROCESS_PRIVILEGED, fixed[3], trees, err) <
 	    0)
 		return BECOME_SETUP_FAILED;
+	timeline_point("container: root entered");
 	if (process.flags & MSG_PROCESS_INIT) {
 		sigset_t all;
 		pid_t pid;
@@ -149,6 +152,24 @@ static void stage_main(int sock)
 	_exit(1);
 }
 
+static void hold_namespaces(struct stage *stage)
+{
+	static const char *const names[STAGE_NAMESPACES] = { "mnt", "ipc", "uts", "cgroup" };
+	char path[64];
+
+	for (size_t i = 0; i < STAGE_NAMESPACES; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)stage->pid, names[i]);
+		stage->namespaces[i] = open(path, O_RDONLY | O_CLOEXEC);
+	}
+}
+
+void stage_dissolve(struct stage *stage)
+{
+	for (size_t i = 0; i < STAGE_NAMESPACES; i++)
+		if (stage->namespaces[i] >= 0)
+			close(TAKE_FD(stage->namespaces[i]));
+}
+
 int stage_start(int cgroup_fd, struct stage *ret_stage, struct err *err)
 {
 	struct stage stage = { .pidfd = -1, .sock = -1, .pts_fd = -1 };
@@ -175,6 +196,7 @@ int stage_start(int cgroup_fd, struct stage *ret_stage, struct err *err)
 	stage.pts_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (stage.pts_fd < 0)
 		return err_set(err, -errno, "cannot open the container's terminals: %m");
+	hold_namespaces(&stage);
 	*ret_stage = stage;
 	return 0;
 }

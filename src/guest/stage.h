@@ -17,11 +17,15 @@
 #include "base/err.h"
 #include "proto/msg.h"
 
+#define STAGE_NAMESPACES 4
+
 struct stage {
 	pid_t pid;  /* in hull-init's namespace */
 	int pidfd;  /* owned */
 	int sock;   /* owned until stage_go; -1 then */
 	int pts_fd; /* owned: the container's devpts, which it cannot put another in place of */
+	/* Owned: its namespaces, so that taking them down is no part of its end. */
+	int namespaces[STAGE_NAMESPACES];
 };
 
 /* What a main process starts with; all borrowed. */
@@ -40,5 +44,7 @@ int stage_start(int cgroup_fd, struct stage *ret_stage, struct err *err);
 /* Sends it on its way. Returns the descriptor that yields a struct become_failure, or the end once
  * the program runs. */
 int stage_go(struct stage *stage, const struct stage_order *order, struct err *err);
+/* Lets go of the namespaces, after the last process in them has ended. */
+void stage_dissolve(struct stage *stage);
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -67,6 +68,16 @@ int sys_set_read_only(int mount_fd, int recursive)
 int sys_pivot_root(const char *new_root, const char *put_old)
 {
 	return result(syscall(SYS_pivot_root, new_root, put_old));
+}
+
+void sys_stay_on_one_cpu(bool one)
+{
+	cpu_set_t set;
+
+	memset(&set, one ? 0 : 0xff, sizeof(set));
+	if (one)
+		CPU_SET(0, &set);
+	sched_setaffinity(0, sizeof(set), &set);
 }
 
 int sys_finit_module(int fd)

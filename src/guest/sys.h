@@ -3,6 +3,7 @@
 #ifndef GUEST_SYS_H
 #define GUEST_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +20,8 @@ int sys_move_mount(int fd, int target_fd);
 int sys_set_read_only(int mount_fd, int recursive);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_finit_module(int fd);
+/* This process and its children on CPU 0 alone, or on all that its cgroup allows. */
+void sys_stay_on_one_cpu(bool one);
 /* fork() into other namespaces and a cgroup (-1: this one). Returns as fork does. */
 pid_t sys_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When hull-init reached which step of a start, for `hull --debug`. */
+/* When hull-init and the container's process reached which step of a start, for `hull --debug`. */
 #ifndef GUEST_TIMELINE_H
 #define GUEST_TIMELINE_H
 
 #include "base/str.h"
 
+/* Once, before the container's process is made. */
+void timeline_init(void);
 /* Begins anew: now is 0. */
 void timeline_begin(void);
 /* Notes a point; name is borrowed for ever (a literal). Beyond the maximum points are lost. */

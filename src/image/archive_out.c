@@ -177,7 +177,6 @@ static int put_entry(struct saving *saving, const char *reference, json_t *manif
 {
 	CLEANUP(descriptor_release) struct descriptor descriptor = { 0 };
 	AUTO_JSON json_t *index = NULL;
-	AUTO_FREE char *text = NULL;
 	json_t *entry = json_array_get(manifests, 0);
 	json_t *annotations;
 	int r = 0;

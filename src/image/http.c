@@ -305,7 +305,7 @@ ssize_t http_read(struct http *http, const void **ret_data, struct err *err)
 int http_read_all(struct http *http, size_t max, char **ret_text, size_t *ret_size, struct err *err)
 {
 	CLEANUP(sbuf_release) struct sbuf text = { 0 };
-	const void *data;
+	const void *data = NULL;
 	ssize_t n;
 
 	while ((n = http_read(http, &data, err)) > 0) {

@@ -41,6 +41,17 @@ void task_answer(struct task *task, json_t *answer)
 	pthread_mutex_unlock(&task->lock);
 }
 
+json_t *task_text(const char *text)
+{
+	json_t *json = json_string(text);
+	AUTO_FREE char *plain = json ? NULL : xstrdup(text);
+
+	for (char *c = plain; c && *c; c++) /* some server's words are not UTF-8 */
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	return json ? json : json_string(plain);
+}
+
 void task_warning(struct task *task, const char *format, ...)
 {
 	AUTO_FREE char *text = NULL;
@@ -53,7 +64,7 @@ void task_warning(struct task *task, const char *format, ...)
 	if (n < 0)
 		abort();
 	err_sanitize(text);
-	task_answer(task, json_pack("{s:s}", "warning", text));
+	task_answer(task, json_pack("{s:o}", "warning", task_text(text)));
 }
 
 void meter_init(struct meter *meter, struct task *task, const char *digest, const char *text,

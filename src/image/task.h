@@ -35,6 +35,8 @@ void meter_init(struct meter *meter, struct task *task, const char *digest, cons
 /* The end (current == total) is always told. */
 void meter_tell(struct meter *meter, uint64_t current);
 void task_warning(struct task *task, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A JSON string of any bytes; a new reference. */
+json_t *task_text(const char *text);
 /* Sends an answer; the reference is stolen. */
 void task_answer(struct task *task, json_t *answer);
 

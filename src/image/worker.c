@@ -155,8 +155,9 @@ int main(void)
 	if (r == 0)
 		r = run_request(request, &result, &task, &err);
 	if (r < 0)
-		task_answer(&task, json_pack("{s:{s:i, s:s}}", "error", "code", r, "message",
-					     err.message[0] ? err.message : strerror(-r)));
+		task_answer(&task,
+			    json_pack("{s:{s:i, s:o}}", "error", "code", r, "message",
+				      task_text(err.message[0] ? err.message : strerror(-r))));
 	else
 		task_answer(&task, json_pack("{s:o}", "result", result));
 	/* Not exit(): destructors of libraries have nothing to save, and cost time. */

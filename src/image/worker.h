@@ -10,15 +10,22 @@
  *	{"warning": "…"}
  *	{"result": {...}} or {"error": {"code": -errno, "message": "…"}}	the last line
  * Closing the socket cancels the request. Requests are {"verb": …, "root": …} and:
- *	pull	reference, platform?, all_platforms?, scheme, concurrency, insecure[], mirrors[],
- *		config_dir (~/.docker)	→ {reference, digest}
+ *	pull	reference, platform?, all_platforms?, scheme?, concurrency?, insecure[]?, mirrors[]?
+ *(of docker.io: [scheme://]host), config_dir? (~/.docker), certs_dir? (<host>/ *.crt below it),
+ *		credentials{username, password}?, dns_domain?, attempts?, stall_ms?
+ *		→ {reference, digest}
  *	load	path? (else stdin)	→ {references[]}
  *	save	references[], platform?, path? (else stdout) → {references[]}
- *	import	path? (else stdin), reference, changes[], platform? → {reference, digest}
+ *	import	path? (else stdin), reference, changes[]?, platform? → {reference, digest}
  *	import-builtin	busybox (path), reference → {reference, digest}
- *	prepare	reference or digest, platform: makes the image's disk from blobs that are here →
- *{disk_key} prune	all: deletes content, layers and disks that no row of images or containers
- *needs → {deleted[], reclaimed}
+ *	prepare	reference or digest, platform?: makes the image's disk from blobs that are here →
+ *{disk_key} prune	all?: deletes content, layers and disks that no row of images or containers
+ *needs; with all, first the rows of images that no container uses → {deleted[], reclaimed}
+ *
+ * References are normalised (image_ref_text). pull, load and the imports set the rows of images
+ * themselves, and leave a disk that is ready; they and prepare hold the content lock (content_hold)
+ *while they work. A caller that goes on to write a row of its own, a container's, holds it around
+ *both.
  */
 #ifndef IMAGE_WORKER_H
 #define IMAGE_WORKER_H

@@ -61,6 +61,24 @@ void msg_hello_encode(const struct msg_hello *msg, struct sbuf *out)
 	pack_string(out, msg->kernel);
 }
 
+const char *const msg_default_masked_paths[] = {
+	"/proc/asound",
+	"/proc/acpi",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/sys/firmware",
+	"/sys/devices/virtual/powercap",
+	NULL,
+};
+const char *const msg_default_read_only_paths[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL,
+};
+
 /* Any version decodes, so that the host can tell which one it met. */
 int msg_hello_decode(const uint8_t *data, size_t size, struct msg_hello *ret_msg)
 {
@@ -249,6 +267,8 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 	pack_u8(out, msg->root_read_only);
 	pack_u64(out, msg->shm_bytes);
 	pack_limits(out, &msg->limits);
+	pack_u8(out, msg->default_masked);
+	pack_u8(out, msg->default_read_only);
 	pack_strv(out, msg->masked_paths);
 	pack_strv(out, msg->read_only_paths);
 	pack_strv(out, msg->sysctls);
@@ -285,6 +305,8 @@ static void unpack_session(struct unpack *in, struct msg_session *msg)
 	msg->root_read_only = unpack_bool(in);
 	msg->shm_bytes = unpack_u64(in);
 	msg->limits = unpack_limits(in);
+	msg->default_masked = unpack_bool(in);
+	msg->default_read_only = unpack_bool(in);
 	msg->masked_paths = unpack_strv(in, MSG_STRINGS_MAX);
 	msg->read_only_paths = unpack_strv(in, MSG_STRINGS_MAX);
 	msg->sysctls = unpack_strv(in, MSG_STRINGS_MAX);

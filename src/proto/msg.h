@@ -48,9 +48,9 @@ enum msg_type {
 	MSG_LIMITS = 14,        /* host: msg_limits: change the container's limits while it runs */
 	MSG_PING = 15,          /* host: empty */
 	MSG_PONG = 16,          /* guest: empty */
-	MSG_TIMELINE =
-		18,   /* guest: msg_timeline, after MSG_SESSION_DONE, if the session asked for it */
-	MSG_OOM = 17, /* guest: empty: the container's memory limit killed something */
+	MSG_TIMELINE = 18, /* guest: msg_timeline, before MSG_STARTED of the main process, if the
+			      session asked for it */
+	MSG_OOM = 17,      /* guest: empty: the container's memory limit killed something */
 };
 
 /* Streams of process p (1 …): stdin flows to the guest, the others from it. With a terminal, stdout
@@ -142,7 +142,9 @@ struct msg_session {
 	bool root_read_only;
 	uint64_t shm_bytes; /* of /dev/shm */
 	struct msg_limits limits;
-	char **masked_paths;
+	bool default_masked;    /* msg_default_masked_paths are masked */
+	bool default_read_only; /* msg_default_read_only_paths cannot be written */
+	char **masked_paths;    /* further ones */
 	char **read_only_paths;
 	char **sysctls; /* "net.core.somaxconn=1024" */
 	size_t mount_count;
@@ -153,6 +155,10 @@ struct msg_session {
 	bool has_process;
 	struct msg_process process; /* the main process, id MSG_PROCESS_MAIN */
 };
+
+/* Known to both sides, so that a template's guest can restrict them in advance. NULL-terminated. */
+extern const char *const msg_default_masked_paths[];
+extern const char *const msg_default_read_only_paths[];
 
 struct msg_started {
 	uint32_t process;

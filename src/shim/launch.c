@@ -55,6 +55,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 		json_set_string(json, strings[i].name, *member(launch, i));
 	json_object_set_new(json, "vcpus", json_integer(launch->vcpus));
 	json_object_set_new(json, "memory", json_integer((json_int_t)launch->memory_bytes));
+	json_object_set_new(json, "scratchSlot", json_integer(launch->scratch_slot));
 	json_object_set_new(json, "attach", json_integer(launch->attach));
 	json_object_set_new(json, "rows", json_integer(launch->rows));
 	json_object_set_new(json, "columns", json_integer(launch->columns));
@@ -91,6 +92,10 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	}
 	launch.vcpus = (uint32_t)json_get_int(json, "vcpus", 1);
 	launch.memory_bytes = (uint64_t)json_get_int(json, "memory", 0);
+	launch.scratch_slot = (uint32_t)json_get_int(json, "scratchSlot", LAUNCH_SCRATCH_FRESH);
+	if (launch.scratch_slot != LAUNCH_SCRATCH_FRESH &&
+	    launch.scratch_slot != LAUNCH_SCRATCH_USED)
+		return err_set(err, -EBADMSG, "the launch specification has a wrong slot");
 	launch.attach = (uint32_t)json_get_int(json, "attach", 0);
 	launch.rows = (uint32_t)json_get_int(json, "rows", 0);
 	launch.columns = (uint32_t)json_get_int(json, "columns", 0);

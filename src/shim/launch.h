@@ -17,6 +17,11 @@
 #define LAUNCH_FD_SPEC 4
 #define LAUNCH_FD_LOCK 5
 
+/* Slots of the scratch disk: the one that a template's guest has mounted, and one that it has not.
+ */
+#define LAUNCH_SCRATCH_FRESH 1
+#define LAUNCH_SCRATCH_USED 2
+
 struct launch {
 	char *uuid;
 	char *root, *run;      /* HULL_ROOT, HULL_RUN */
@@ -25,6 +30,7 @@ struct launch {
 	uint64_t memory_bytes; /* of the machine */
 	char *qemu, *kernel, *modules, *init;
 	char *template_directory; /* NULL: cold boot */
+	uint32_t scratch_slot;    /* LAUNCH_SCRATCH_* */
 	char *root_disk;          /* VMDK descriptor */
 	uint32_t attach; /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -185,21 +186,6 @@ int session_encode_process(const struct process_config *process, uint32_t id, bo
 	return 0;
 }
 
-static char *masked_default[] = { "/proc/asound",
-				  "/proc/acpi",
-				  "/proc/kcore",
-				  "/proc/keys",
-				  "/proc/latency_stats",
-				  "/proc/timer_list",
-				  "/proc/timer_stats",
-				  "/proc/sched_debug",
-				  "/proc/scsi",
-				  "/sys/firmware",
-				  "/sys/devices/virtual/powercap",
-				  NULL };
-static char *read_only_default[] = { "/proc/bus",           "/proc/fs", "/proc/irq", "/proc/sys",
-				     "/proc/sysrq-trigger", NULL };
-
 /* The files that a container finds written for it. */
 static size_t fill_files(const char *hostname, struct msg_file files[2], char *texts[2])
 {
@@ -255,46 +241,30 @@ static struct msg_limits limits_of(const struct container_config *config,
 	};
 }
 
-/* The default paths, unless they are switched off, and the user's own. */
-static char **restricted_paths(const struct container_config *config, bool with_defaults,
-			       char *const *defaults, char *const *own)
-{
-	char **paths = NULL;
-
-	if (config->privileged)
-		return NULL;
-	if (with_defaults)
-		paths = strv_copy(defaults);
-	STRV_EACH (own, it)
-		strv_push(&paths, *it);
-	return paths;
-}
-
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
-		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, bool timeline,
-		   struct sbuf *out, struct err *err)
+		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
+		   bool timeline, struct sbuf *out, struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
-	AUTO_STRV char **masked = restricted_paths(config, config->default_masked_paths,
-						   masked_default, config->masked_paths);
-	AUTO_STRV char **read_only = restricted_paths(config, config->default_read_only_paths,
-						      read_only_default, config->read_only_paths);
 	char *mount_texts[MSG_MOUNTS_MAX] = { 0 };
 	char *file_texts[2] = { 0 };
 	struct msg_file files[2];
 	uint64_t capabilities = 0;
+	char scratch_serial[16];
 	struct msg_session msg = {
 		.version = MSG_VERSION,
 		.wall_clock_ns = clock_wall_ns(),
 		.hostname = hostname,
 		.root_serial = "slot0",
-		.scratch_serial = "slot1",
+		.scratch_serial = scratch_serial,
 		.root_read_only = config->read_only,
 		.shm_bytes = config->shm_bytes ? config->shm_bytes : SHM_BYTES_DEFAULT,
 		.limits = limits_of(config, machine_memory_bytes, machine_cpus),
-		.masked_paths = masked,
-		.read_only_paths = read_only,
+		.default_masked = !config->privileged && config->default_masked_paths,
+		.default_read_only = !config->privileged && config->default_read_only_paths,
+		.masked_paths = config->privileged ? NULL : config->masked_paths,
+		.read_only_paths = config->privileged ? NULL : config->read_only_paths,
 		.sysctls = config->sysctls,
 		.timeline = timeline,
 		.has_process = true,
@@ -302,6 +272,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,
 				     &capabilities, err);
 
+	snprintf(scratch_serial, sizeof(scratch_serial), "slot%u", scratch_slot);
 	if (r == 0)
 		r = fill_process(&config->process, MSG_PROCESS_MAIN, config->privileged,
 				 config->use_init, capabilities, rows, columns, &msg.process, &args,

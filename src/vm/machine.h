@@ -18,6 +18,10 @@ struct machine_shape {
 	const char *kernel;  /* ELF vmlinux */
 	const char *modules; /* directory of NN-name.ko in load order; NULL: all is built in */
 	const char *init;    /* path of hull-init */
+	/* A fresh scratch disk (ext4). The template's guest has a copy of it mounted in slot 1, and
+	 * that copy (template.scratch_path) is what fresh containers start from: mounting costs as
+	 * much as the rest of a start under emulation. NULL: slot 1 stays empty. */
+	const char *scratch;
 };
 
 /* The emulator for this architecture in search_path (the value of PATH; NULL: the usual

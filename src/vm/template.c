@@ -46,6 +46,7 @@ void template_release(struct template *template)
 	free(template->directory);
 	free(template->ram_path);
 	free(template->state_path);
+	free(template->scratch_path);
 	*template = (struct template){ 0 };
 }
 
@@ -61,6 +62,9 @@ void template_open(const char *directory, uint64_t ram_bytes, struct template *r
 	};
 	if (lstat(ret_template->ram_path, &st) == 0 && S_ISREG(st.st_mode))
 		ret_template->ram_inode = st.st_ino;
+	AUTO_FREE char *scratch = path_join(directory, "scratch.img");
+	if (path_exists(scratch))
+		ret_template->scratch_path = TAKE_PTR(scratch);
 }
 
 static int read_manifest(const char *directory, json_t **ret_manifest)
@@ -76,24 +80,39 @@ static int read_manifest(const char *directory, json_t **ret_manifest)
 	return json_parse(text, size, "the template's manifest", ret_manifest, NULL);
 }
 
+/* Describes a large file, so that file_is_unchanged knows it again. */
+static int add_file(json_t *manifest, const char *name, const char *path, uint32_t crc,
+		    struct err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_set(err, -errno, "cannot stat '%s': %m", path);
+	json_object_set_new(manifest, name,
+			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes", (json_int_t)st.st_size,
+				      "inode", (json_int_t)st.st_ino, "mtime",
+				      (json_int_t)st.st_mtim.tv_sec, "mtime_ns",
+				      (json_int_t)st.st_mtim.tv_nsec, "crc32c", (json_int_t)crc));
+	return 0;
+}
+
 static int write_manifest(const struct place *place, const char *directory,
 			  const struct template_image *image, struct err *err)
 {
 	AUTO_FREE char *path = path_join(directory, "manifest.json");
 	AUTO_FREE char *ram_path = path_join(directory, "ram");
+	AUTO_FREE char *scratch_path = path_join(directory, "scratch.img");
 	AUTO_FREE char *text = NULL;
-	AUTO_JSON json_t *manifest = NULL;
-	struct stat st;
+	AUTO_JSON json_t *manifest =
+		json_pack("{s:s, s:s, s:I, s:I}", "key", place->key.text, "purpose",
+			  place->key.purpose, "state_bytes", (json_int_t)image->state_bytes,
+			  "state_crc32c", (json_int_t)image->state_crc);
+	int r = add_file(manifest, "ram", ram_path, image->ram_crc, err);
 
-	if (stat(ram_path, &st) < 0)
-		return err_set(err, -errno, "cannot stat '%s': %m", ram_path);
-	manifest = json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "key", place->key.text, "purpose",
-		place->key.purpose, "ram_bytes", (json_int_t)st.st_size, "ram_inode",
-		(json_int_t)st.st_ino, "ram_mtime", (json_int_t)st.st_mtim.tv_sec, "ram_mtime_ns",
-		(json_int_t)st.st_mtim.tv_nsec, "ram_crc32c", (json_int_t)image->ram_crc,
-		"state_bytes", (json_int_t)image->state_bytes, "state_crc32c",
-		(json_int_t)image->state_crc);
+	if (r == 0 && place->shape->scratch)
+		r = add_file(manifest, "scratch", scratch_path, image->scratch_crc, err);
+	if (r < 0)
+		return r;
 	text = json_text(manifest);
 	return file_write_atomic(path, text, strlen(text), 0600, false, err);
 }
@@ -113,16 +132,35 @@ static bool state_is_good(const struct template *template, const json_t *manifes
 		       (uint32_t)json_get_int(manifest, "state_crc32c", -1);
 }
 
-static bool ram_is_unchanged(const struct template *template, const json_t *manifest)
+static bool file_is_unchanged(const char *path, const json_t *file)
 {
 	struct stat st;
 
-	return lstat(template->ram_path, &st) == 0 && S_ISREG(st.st_mode) &&
-	       st.st_size == json_get_int(manifest, "ram_bytes", -1) &&
-	       (uint64_t)st.st_size == template->ram_bytes &&
-	       st.st_ino == (uint64_t)json_get_int(manifest, "ram_inode", -1) &&
-	       st.st_mtim.tv_sec == json_get_int(manifest, "ram_mtime", -1) &&
-	       st.st_mtim.tv_nsec == json_get_int(manifest, "ram_mtime_ns", -1);
+	return path && lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size == json_get_int(file, "bytes", -1) &&
+	       st.st_ino == (uint64_t)json_get_int(file, "inode", -1) &&
+	       st.st_mtim.tv_sec == json_get_int(file, "mtime", -1) &&
+	       st.st_mtim.tv_nsec == json_get_int(file, "mtime_ns", -1);
+}
+
+static bool files_are_unchanged(const struct template *template, const json_t *manifest)
+{
+	const json_t *ram = json_get_object(manifest, "ram");
+	const json_t *scratch = json_get_object(manifest, "scratch");
+
+	return file_is_unchanged(template->ram_path, ram) &&
+	       json_get_int(ram, "bytes", -1) == (int64_t) template->ram_bytes &&
+	       (!scratch || file_is_unchanged(template->scratch_path, scratch));
+}
+
+static bool sum_is_right(const char *path, const json_t *file)
+{
+	AUTO_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	uint64_t bytes = (uint64_t)json_get_int(file, "bytes", 0);
+	uint32_t crc;
+
+	return fd >= 0 && template_ram_copy(fd, -1, bytes, &crc) == 0 &&
+	       crc == (uint32_t)json_get_int(file, "crc32c", -1);
 }
 
 /* What the marker of a checked template holds: which boot of the host, and which file. */
@@ -150,20 +188,18 @@ static void write_marker(const struct place *place, const struct template *templ
 		file_write_atomic(path, text, strlen(text), 0600, false, NULL);
 }
 
-static bool ram_is_good(const struct place *place, const struct template *template,
-			const json_t *manifest)
+static bool files_are_good(const struct place *place, const struct template *template,
+			   const json_t *manifest)
 {
 	AUTO_FREE char *path = marker_path(place);
 	AUTO_FREE char *found = NULL;
 	AUTO_FREE char *wanted = marker_text(template);
-	AUTO_CLOSE int fd = -1;
-	uint32_t crc;
+	const json_t *scratch = json_get_object(manifest, "scratch");
 
 	if (wanted && file_read(path, 256, &found, NULL, NULL) == 0 && str_eq(found, wanted))
 		return true;
-	fd = open(template->ram_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || template_ram_copy(fd, -1, template->ram_bytes, &crc) < 0 ||
-	    crc != (uint32_t)json_get_int(manifest, "ram_crc32c", -1))
+	if (!sum_is_right(template->ram_path, json_get_object(manifest, "ram")) ||
+	    (scratch && !sum_is_right(template->scratch_path, scratch)))
 		return false;
 	write_marker(place, template);
 	return true;
@@ -179,8 +215,8 @@ static int find(const struct place *place, struct template *ret_template, struct
 		return err_set(err, -ENOENT, "there is no template for this machine");
 	template_open(directory, place->shape->memory_bytes, &template);
 	if (!str_eq(json_get_string(manifest, "key"), place->key.text) ||
-	    !state_is_good(&template, manifest) || !ram_is_unchanged(&template, manifest) ||
-	    !ram_is_good(place, &template, manifest))
+	    !state_is_good(&template, manifest) || !files_are_unchanged(&template, manifest) ||
+	    !files_are_good(place, &template, manifest))
 		return err_set(err, -ENOENT, "the template '%s' is damaged", directory);
 	*ret_template = template;
 	template = (struct template){ 0 };

@@ -13,9 +13,11 @@
 
 struct template
 {
-	char *directory;  /* owned */
-	char *ram_path;   /* owned */
-	char *state_path; /* owned */
+	char *directory;    /* owned */
+	char *ram_path;     /* owned */
+	char *state_path;   /* owned */
+	char *scratch_path; /* owned; what slot 1 must hold a copy of, if it is not empty; or NULL
+			     */
 	uint64_t ram_bytes;
 	uint64_t ram_inode; /* so that only what was tried is discarded */
 };

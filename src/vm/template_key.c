@@ -15,7 +15,7 @@
 #include "vm/initramfs.h"
 #include "vm/launch.h"
 
-#define FORMAT "hull template 1"
+#define FORMAT "hull template 2"
 
 static int add_identity(struct sbuf *text, const char *what, const char *path, struct err *err)
 {
@@ -55,6 +55,8 @@ static int add_inputs(struct sbuf *text, const struct machine_shape *shape, stru
 		r = add_identity(text, "guest init", shape->init, err);
 	if (r == 0)
 		r = initramfs_module_names(shape, &modules, err);
+	if (r == 0 && shape->scratch)
+		r = add_identity(text, "scratch disk", shape->scratch, err);
 	STRV_EACH (modules, module) {
 		AUTO_FREE char *path = path_join(shape->modules, "%s", *module);
 

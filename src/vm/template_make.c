@@ -59,8 +59,24 @@ static void maker_release(struct maker *maker)
 	free(maker->log_path);
 }
 
+/* The copy of the scratch disk that the guest mounts. */
+static int copy_scratch(const struct maker *maker, const char *path, struct err *err)
+{
+	AUTO_CLOSE int from = open(maker->shape->scratch, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = from < 0 || to < 0 ? -errno : fd_clone_file(from, to);
+
+	return r < 0 ? err_set(err, r, "cannot copy the scratch disk '%s': %m",
+			       maker->shape->scratch)
+		     : 0;
+}
+
 static int maker_start(struct maker *maker, struct err *err)
 {
+	AUTO_FREE char *scratch = path_join(maker->directory, "scratch.img");
+	const struct vm_disk disks[MACHINE_DISK_SLOTS] = {
+		[1] = { .path = maker->shape->scratch ? scratch : NULL, .format = VM_DISK_RAW },
+	};
 	AUTO_FREE char *initramfs = path_join(maker->directory, "initramfs");
 	AUTO_FREE char *console = path_join(maker->directory, "console.log");
 	const struct launch launch = {
@@ -68,6 +84,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		.shape = maker->shape,
 		.initramfs = initramfs,
 		.console_path = console,
+		.disks = disks,
 		.tsc_khz = launch_measure_tsc_khz(),
 	};
 	struct launch_process process;
@@ -79,6 +96,8 @@ static int maker_start(struct maker *maker, struct err *err)
 	    ftruncate(maker->ram_fd, (off_t)maker->shape->memory_bytes) < 0)
 		return err_set(err, -errno, "cannot allocate the template's memory: %m");
 	r = initramfs_write(maker->shape, initramfs, err);
+	if (r == 0 && maker->shape->scratch)
+		r = copy_scratch(maker, scratch, err);
 	if (r < 0)
 		return r;
 	r = launch_start(&launch, maker->state_fd, maker->ram_fd, maker->log_path, &process, err);
@@ -251,6 +270,16 @@ static int write_ram(const struct maker *maker, struct template_image *image, st
 	return 0;
 }
 
+static int sum_scratch(const struct maker *maker, struct template_image *image, struct err *err)
+{
+	AUTO_FREE char *path = path_join(maker->directory, "scratch.img");
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	int r = size < 0 ? -errno : template_ram_copy(fd, -1, (uint64_t)size, &image->scratch_crc);
+
+	return r < 0 ? err_set(err, r, "cannot read '%s': %m", path) : 0;
+}
+
 int template_make(const char *directory, const struct machine_shape *shape,
 		  const struct template_progress *progress, struct template_image *ret_image,
 		  struct err *err)
@@ -284,6 +313,8 @@ int template_make(const char *directory, const struct machine_shape *shape,
 	r = write_state(&maker, &image, err);
 	if (r == 0)
 		r = write_ram(&maker, &image, err);
+	if (r == 0 && shape->scratch)
+		r = sum_scratch(&maker, &image, err);
 	if (r == 0)
 		*ret_image = image;
 	return r;

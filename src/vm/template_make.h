@@ -12,9 +12,11 @@ struct template_image {
 	uint64_t state_bytes;
 	uint32_t state_crc;
 	uint32_t ram_crc;
+	uint32_t scratch_crc; /* if the shape has a scratch disk */
 };
 
-/* Fills directory (existing, empty) with ram, state and console.log; takes seconds. */
+/* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one) and
+ * console.log; takes seconds. */
 int template_make(const char *directory, const struct machine_shape *shape,
 		  const struct template_progress *progress, struct template_image *ret_image,
 		  struct err *err);

@@ -49,6 +49,7 @@ static struct msg_session session_example(void)
 		.root_read_only = true,
 		.shm_bytes = 64 << 20,
 		.limits = { 1 << 30, 2, 150, 100 },
+		.default_masked = true,
 		.masked_paths = paths,
 		.mount_count = 2,
 		.mounts = mounts,
@@ -125,6 +126,8 @@ static void test_session_round_trip(void **state)
 	assert_true(out.root_read_only);
 	assert_int_equal(out.limits.pids, 100);
 	assert_int_equal(out.limits.cpu_quota_percent, 150);
+	assert_true(out.default_masked);
+	assert_false(out.default_read_only);
 	assert_string_equal(out.masked_paths[0], "/proc/kcore");
 	assert_null(out.read_only_paths[0]);
 	assert_int_equal(out.mount_count, 2);

@@ -108,6 +108,7 @@ static void run_shim(struct stage *stage, int client, int agent, int lock, uint3
 				       .accel = xstrdup("tcg"),
 				       .vcpus = 2,
 				       .memory_bytes = 1 << 30,
+				       .scratch_slot = LAUNCH_SCRATCH_FRESH,
 				       .root_disk = xstrdup("none"),
 				       .attach = attach };
 	if (placed < 0)
@@ -659,6 +660,7 @@ static void test_launch_round_trip(void **state)
 				 .kernel = path,
 				 .init = path,
 				 .root_disk = path,
+				 .scratch_slot = LAUNCH_SCRATCH_USED,
 				 .attach = 3,
 				 .memory_bytes = 5ull << 30 };
 	CLEANUP(launch_release) struct launch read_back = { 0 };

@@ -258,11 +258,7 @@ void guest_release(struct guest *guest)
 
 struct msg_session guest_session(void)
 {
-	static char *masked[] = { "/proc/kcore", "/proc/keys",    "/proc/timer_list",
-				  "/proc/scsi",  "/sys/firmware", "/no/such/path",
-				  NULL };
-	static char *read_only[] = { "/proc/bus",           "/proc/fs", "/proc/irq", "/proc/sys",
-				     "/proc/sysrq-trigger", NULL };
+	static char *masked[] = { "/no/such/path", NULL };
 	struct msg_session session = {
 		.version = MSG_VERSION,
 		.wall_clock_ns = clock_wall_ns(),
@@ -270,8 +266,9 @@ struct msg_session guest_session(void)
 		.root_serial = "slot0",
 		.scratch_serial = "slot1",
 		.shm_bytes = 1 << 20,
+		.default_masked = true,
+		.default_read_only = true,
 		.masked_paths = masked,
-		.read_only_paths = read_only,
 	};
 
 	hash_random(session.entropy, sizeof(session.entropy));

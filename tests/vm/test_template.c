@@ -450,15 +450,16 @@ static void test_full_disk_is_told_and_leaves_nothing(void **state)
 	AUTO_FREE char *list = NULL;
 	char *argv[] = { (char *)"sh", (char *)"-c", command, NULL };
 	struct err err = { 0 };
+	int r;
 
 	assert_int_equal(path_make_dirs(small, 0700, NULL), 0);
 	if (mount("tmpfs", small, "tmpfs", 0, "size=12m") < 0)
 		skip(); /* only root can make a small disk */
-	assert_int_equal(template_ensure(small, fixture.run, &fixture.shape, NULL, &template, &err),
-			 -ENOSPC);
+	r = template_ensure(small, fixture.run, &fixture.shape, NULL, &template, &err);
 	fprintf(stderr, "# %s\n", err.message);
-	assert_int_equal(proc_output(argv, true, 4096, &list, NULL), 0);
+	proc_output(argv, true, 4096, &list, NULL);
 	umount(small);
+	assert_int_equal(r, -ENOSPC);
 	assert_string_equal(list, "");
 }
 
@@ -553,7 +554,7 @@ int main(int argc, char **argv)
 	};
 	int r;
 
-	if (!kernel || !init || fixture_setup(kernel, init) < 0) {
+	if (!kernel || !kernel[0] || !init || fixture_setup(kernel, init) < 0) {
 		printf("SKIP: needs qemu-system-x86_64, HULL_TEST_KERNEL and HULL_TEST_INIT\n");
 		return 77;
 	}

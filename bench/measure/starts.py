@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""start: `run --rm IMAGE true`, from template and cold, and where its milliseconds go."""
+import re
+
+from .series import Result, interleave, timed
+from .tools import BUSYBOX, HULL_RUN, PODMAN_RUN
+
+STEP = re.compile(r"^hull(?:-shim)?: debug:\s+([0-9.]+) ms\s+(.*)$")
+
+
+def timeline(hull):
+    """{step: milliseconds since the start} of one `--debug run`."""
+    _, log = hull("--debug", "run", "--rm", *HULL_RUN, BUSYBOX, "true")
+    steps = {}
+    for line in log.splitlines():
+        match = STEP.match(line)
+        if match:
+            steps.setdefault(match.group(2), float(match.group(1)))
+    return steps
+
+
+def run(bench):
+    bench.busybox()
+    rounds = bench.rounds_or(15)
+    cold = bench.another_hull("cold", "[vm]\ntemplate = off\n")
+    cold("image", "import", "--builtin")
+    result = Result("start: run --rm IMAGE true", baseline="podman run")
+    result.commands = ["hull run --rm %s busybox true" % " ".join(HULL_RUN),
+                       "podman run --rm %s busybox true" % " ".join(PODMAN_RUN)]
+    result.notes = ["the template was made before (first start); cold: `[vm] template = off`"]
+    interleave(result, rounds, {
+        "hull run": timed(lambda: bench.hull.run("--rm", BUSYBOX, "true")),
+        "podman run": timed(lambda: bench.podman.run("--rm", BUSYBOX, "true")),
+    })
+    interleave(result, max(3, rounds // 3), {
+        "hull run, cold boot": timed(lambda: cold.run("--rm", BUSYBOX, "true")),
+    })
+    yield result
+    yield steps(bench, rounds)
+
+
+def steps(bench, rounds):
+    result = Result("start: when each step is reached (--debug)")
+    for _ in range(rounds):
+        reached = timeline(bench.hull)
+        for name, value in reached.items():
+            (result.get(name) or result.add(name, "ms")).values.append(value)
+    return result
