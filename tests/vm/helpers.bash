@@ -94,7 +94,7 @@ wait_for_end() {
 # soon COMMAND...: tries until it succeeds, for what tells nobody when it happens.
 soon() {
 	local end=$((SECONDS + 60))
-	until "$@"; do
+	until "$@" 2> /dev/null; do
 		((SECONDS < end)) || fail "not in time: $*"
 	done
 }

@@ -168,8 +168,8 @@ waiting() {
 
 @test "an exec is killed with its container" {
 	hull run -d --name web busybox sleep 1000
-	hull exec web sleep 1000 &
-	soon hull exec web pidof -s sleep
+	hull exec web sh -c 'echo x > /started; exec sleep 1000' &
+	soon hull exec web test -s /started
 	hull kill web
 	ends 137 $!
 }
@@ -218,7 +218,9 @@ waiting() {
 	jq -e '.[0].status | .state == "running" and (.startedDate | fromdate) > 0' <<< "$json"
 	jq -e '.[0].configuration.creationDate | fromdate > 0' <<< "$json"
 	run -0 bash -c '"$HULL" inspect web | jq -S . | diff - <("$HULL" inspect web | jq .)'
-	fails 1 'Error: container not found: nosuch' hull inspect nosuch
+	run -1 --separate-stderr hull inspect nosuch
+	assert_output '[]'
+	assert_equal "$stderr" 'Error: container not found: nosuch'
 }
 
 @test "list shows what runs; -a all; -q ids; formats and filters" {
@@ -231,9 +233,9 @@ waiting() {
 	run -0 hull ls -q
 	assert_output up
 	run -0 hull ls -aq
-	assert_output $'up\ndown'
+	assert_output $'down\nup'
 	run -0 hull ls -a --format json
-	assert_equal "$(jq -c '[.[] | {id, s: .status.state}]' <<< "$output")" '[{"id":"up","s":"running"},{"id":"down","s":"created"}]'
+	assert_equal "$(jq -c '[.[] | {id, s: .status.state}]' <<< "$output")" '[{"id":"down","s":"created"},{"id":"up","s":"running"}]'
 	assert_equal "${#lines[@]}" 1
 	run -0 hull ls -a --format yaml
 	assert_line --partial 'id: up'
@@ -276,7 +278,8 @@ waiting() {
 	run -0 hull stats --no-stream --format json one
 	jq -e '.[0] | .id == "one" and .memoryUsageBytes > 0 and .numProcesses > 0' <<< "$output"
 	hull create --name three busybox true
-	fails 1 'Error: container three is not running' hull stats --no-stream three
+	run -0 hull stats --no-stream three
+	assert_line --regexp '^three +-- +--'
 }
 
 @test "pause holds it, unpause lets it go on" {
@@ -298,6 +301,8 @@ waiting() {
 		hull pause pp
 		# shellcheck disable=SC2086
 		run -0 hull $verb pp
+		timeout 60 "$HULL" wait pp || true
+		assert_equal "$(hull ls -q)" ''
 		hull rm -f pp || true
 	done
 }
@@ -305,8 +310,10 @@ waiting() {
 @test "a command to a paused container says that it is paused" {
 	hull run -d --name web busybox sleep 1000
 	hull pause web
-	fails 125 'Error: container web is paused' hull exec web true
-	fails 1 'Error: container web is paused' hull stats --no-stream web
+	local message="Error: container web is paused; 'hull unpause' it first"
+	fails 125 "$message" hull exec web true
+	fails 125 "$message" hull attach web
+	run -0 hull stats --no-stream web
 }
 
 @test "two starts at once: one wins, the other says why not" {
