@@ -50,6 +50,12 @@ int container_remove(struct engine *engine, const struct container *container, s
 	AUTO_FREE char *run_dir = launch_run_dir(engine->run, container->uuid);
 	int r = containers_delete(engine->store, container->uuid, err);
 
+	if (r == -ENOSPC) {
+		/* On a full disk, what is deleted has to make the room for saying so. */
+		r = path_remove_tree(dir, err);
+		if (r == 0)
+			r = containers_delete(engine->store, container->uuid, err);
+	}
 	if (r < 0 && r != -ENOENT)
 		return r;
 	r = path_remove_tree(dir, err);
@@ -78,7 +84,7 @@ static int repair(struct engine *engine, struct container *container, struct err
 		free(fresh->error);
 		fresh->error = xstrdup("its supervisor was killed");
 		r = containers_update(engine->store, fresh, err);
-		if (r < 0)
+		if (r < 0 && r != -ENOSPC) /* true all the same; recorded once there is room */
 			return r;
 	}
 	struct container swapped = *container;

@@ -123,8 +123,10 @@ assert_nothing_left() {
 	assert_output ''
 }
 
-# own_state: a state of the test's own to be spoilt, with template and image already there.
+# own_state [DIR]: a state of the test's own to be spoilt, with the image already there; its template is made on need.
 own_state() {
-	cp -a --reflink=auto --sparse=always "$HULL_ROOT" "$BATS_TEST_TMPDIR/root"
-	export HULL_TEST_DIR=$BATS_TEST_TMPDIR HULL_ROOT=$BATS_TEST_TMPDIR/root HULL_RUN=$BATS_TEST_TMPDIR/run
+	local dir=${1:-$BATS_TEST_TMPDIR/root}
+	cp -a --reflink=auto --sparse=always "$HULL_ROOT" "$dir"
+	rm -rf "${dir:?}"/templates/*
+	HULL_TEST_DIR=$BATS_TEST_TMPDIR HULL_ROOT=$dir HULL_RUN=$BATS_TEST_TMPDIR/run
 }
