@@ -3,6 +3,7 @@
 #include "shim/shim.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -76,6 +77,24 @@ static void refuse_not_running(struct client *client)
 	server_drop(client);
 }
 
+/* A machine on hold answers nothing: who asks for it would wait for ever. */
+static bool refuse_unless_answering(struct client *client)
+{
+	AUTO_FREE char *message = NULL;
+
+	if (client->shim->phase != PHASE_RUNNING) {
+		refuse_not_running(client);
+		return true;
+	}
+	if (client->shim->container->state != CONTAINER_PAUSED)
+		return false;
+	message = xasprintf("container %s is paused; 'hull unpause' it first",
+			    client->shim->container->config.id);
+	server_send_error(client, -EINVAL, 125, message);
+	server_drop(client);
+	return true;
+}
+
 static int on_attach(struct client *client, const uint8_t *data, size_t size)
 {
 	struct process *main_process = relay_find(client->shim, MSG_PROCESS_MAIN);
@@ -84,9 +103,9 @@ static int on_attach(struct client *client, const uint8_t *data, size_t size)
 
 	if (r < 0)
 		return r;
-	if (client->shim->phase != PHASE_RUNNING || !main_process)
+	if (!main_process)
 		refuse_not_running(client);
-	else
+	else if (!refuse_unless_answering(client))
 		relay_attach(main_process, client, flags, false);
 	return 0;
 }
@@ -100,9 +119,7 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 
 	if (r < 0)
 		return r;
-	if (shim->phase != PHASE_RUNNING) {
-		refuse_not_running(client);
-	} else {
+	if (!refuse_unless_answering(client)) {
 		process.id = shim->next_process_id++;
 		msg_process_encode(&process, &out);
 		relay_attach(relay_add(shim, process.id, process.flags & MSG_PROCESS_STDIN), client,
@@ -152,6 +169,9 @@ static int on_kill(struct client *client, const uint8_t *data, size_t size)
 		return 0;
 	}
 	client->shim->user_stopped = true;
+	if (signal == SIGKILL && client->shim->container->state == CONTAINER_PAUSED &&
+	    vm_resume(client->shim->vm, NULL) == 0)
+		shim_set_state(client->shim, CONTAINER_RUNNING);
 	if (send_signal(client->shim, MSG_PROCESS_MAIN, signal) < 0)
 		server_send_error(client, -EINVAL, 125, "the signal cannot be delivered");
 	else
@@ -170,10 +190,8 @@ static int on_stats(struct client *client, const uint8_t *data, size_t size)
 {
 	struct shim *shim = client->shim;
 
-	if (shim->phase != PHASE_RUNNING || shim->container->state == CONTAINER_PAUSED) {
-		refuse_not_running(client);
+	if (refuse_unless_answering(client))
 		return 0;
-	}
 	client->wants_stats = true;
 	return mux_send_control(shim->guest, MSG_STATS, NULL, 0);
 }

@@ -91,8 +91,21 @@ wait_for_end() {
 	done
 }
 
+# soon COMMAND...: tries until it succeeds, for what tells nobody when it happens.
+soon() {
+	local end=$((SECONDS + 60))
+	until "$@" 2> /dev/null; do
+		((SECONDS < end)) || fail "not in time: $*"
+	done
+}
+
+is_listed() {
+	[[ -n $(hull ls -q --filter "name=$1") ]]
+}
+
 # logged CONTAINER PATTERN: waits until it has written such a line.
 logged() {
+	soon is_listed "$1"
 	timeout 60 grep -q -m 1 -e "$2" < <(exec timeout 60 "$HULL" logs -f "$1" 2>&1)
 }
 

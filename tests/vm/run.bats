@@ -110,7 +110,6 @@ load helpers
 	for signal in TERM INT HUP USR1; do
 		"$HULL" run --name "sig-$signal" busybox sh -c "trap 'echo got; exit 7' $signal; echo ready; while :; do sleep 0.1; done" > out &
 		local pid=$!
-		until hull ls -q | grep -qx "sig-$signal"; do :; done
 		logged "sig-$signal" ready
 		kill "-$signal" "$pid"
 		ends 7 "$pid"
