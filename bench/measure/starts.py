@@ -26,7 +26,7 @@ def run(bench):
     cold("image", "import", "--builtin")
     result = Result("start: run --rm IMAGE true", baseline="podman run")
     result.commands = ["hull run --rm %s busybox true" % " ".join(HULL_RUN),
-                       "podman run --rm %s busybox true" % " ".join(PODMAN_RUN)]
+                       "podman --runtime runc run --rm %s busybox true" % " ".join(PODMAN_RUN)]
     result.notes = ["the template was made before (first start); cold: `[vm] template = off`"]
     interleave(result, rounds, {
         "hull run": timed(lambda: bench.hull.run("--rm", BUSYBOX, "true")),
