@@ -68,7 +68,7 @@ static int resolve_command(const struct create_options *options, const struct im
 	} else if (!options->entrypoint) {
 		push_json_strings(&all, image->cmd);
 	}
-	if (!strv_count(all))
+	if (!all || !all[0])
 		return err_set(err, -EINVAL, "image '%s' has no command; give one after its name",
 			       options->image);
 	process->executable = xstrdup(all[0]);
@@ -251,7 +251,7 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	}
 	if (r == 0)
 		r = images_require(engine, options->image, &options->fetch, &row, &image, err);
-	if (r < 0)
+	if (r < 0 || !image)
 		return r;
 	log_timeline("hull: image resolved");
 	image_process = image_process_of(image);

@@ -87,7 +87,7 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 	AUTO_CLOSE int theirs = -1;
 	AUTO_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char *argv[] = { program, launch->uuid, NULL };
-	int pair[2];
+	int pair[2] = { -1, -1 };
 	pid_t pid;
 	int r = launch_write(launch, &spec_fd, err);
 

@@ -321,7 +321,7 @@ int challenge_answer(const struct challenge *challenge, const struct credentials
 	r = fetch_token(challenge, credentials, scope, http, &text, err);
 	if (r < 0)
 		return r;
-	r = json_parse(text, strlen(text), "the token", &answer, err);
+	r = json_parse(str_or(text, ""), strlen(str_or(text, "")), "the token", &answer, err);
 	if (r < 0)
 		return r;
 	token = json_get_string(answer, "token");

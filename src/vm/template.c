@@ -155,7 +155,7 @@ static bool files_are_unchanged(const struct template *template, const json_t *m
 
 static bool sum_is_right(const char *path, const json_t *file)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	uint64_t bytes = (uint64_t)json_get_int(file, "bytes", 0);
 	uint32_t crc;
 

@@ -13,8 +13,8 @@ static const char *files;  /* made by make-disks */
 
 static void assert_contains(const char *text, const char *part)
 {
-	if (!strstr(text, part))
-		fail_msg("no '%s' in '%s'", part, text);
+	if (!text || !strstr(text, part))
+		fail_msg("no '%s' in '%s'", part, text ? text : "nothing");
 }
 
 static void start(struct guest *guest, const char *image, struct msg_session *session,
