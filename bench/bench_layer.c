@@ -70,7 +70,7 @@ static int merge(const char *dir, const struct merge_layer *layers, size_t count
 	uint64_t start = clock_monotonic_ns();
 	uint64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	uint64_t bytes;
-	int r = merge_layers(layers, count, meta, err);
+	int r = merge_layers(layers, count, MERGE_EXACT, meta, err);
 
 	if (r == 0)
 		printf("merge: %.1f ms, %.1f CPU ms\n",

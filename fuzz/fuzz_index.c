@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct merge_layer layers[2] = { { disk_path, index_path },
 						 { disk_path, index_path } };
 
-		merge_layers(layers, 2, meta, NULL);
+		merge_layers(layers, 2, MERGE_MOUNT_POINTS, meta, NULL);
 	}
 	free(copy);
 	close(disk);

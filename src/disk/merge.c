@@ -388,7 +388,37 @@ static void merge_release(struct merge *merge)
 	free(merge->sizes);
 }
 
-int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, struct err *err)
+static int add_empty_file(struct tree *tree, const char *directory, const char *name)
+{
+	const struct tree_inode empty = { .mode = S_IFREG | 0644 };
+	uint32_t inode;
+	uint32_t dir;
+	uint32_t node;
+	int r = tree_walk(tree, TREE_ROOT, directory, strlen(directory), true, &dir);
+
+	if (r < 0 || tree_lookup(tree, dir, name, strlen(name)) != TREE_NONE)
+		return r;
+	r = tree_add_inode(tree, &empty, &inode);
+	return r < 0 ? r : tree_add(tree, dir, name, strlen(name), 0, inode, &node);
+}
+
+static int add_mount_points(struct tree *tree)
+{
+	static const char *const directories[] = { "proc", "sys", "dev" };
+	static const char *const files[] = { "hostname", "hosts", "resolv.conf" };
+	uint32_t node;
+	int r = 0;
+
+	/* What is something else already is the image's business. */
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && r != -ENOMEM; i++)
+		r = tree_walk(tree, TREE_ROOT, directories[i], strlen(directories[i]), true, &node);
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r != -ENOMEM; i++)
+		r = add_empty_file(tree, "etc", files[i]);
+	return r == -ENOMEM || r == -E2BIG ? r : 0;
+}
+
+int merge_layers(const struct merge_layer *layers, size_t count, enum merge_extras extras,
+		 int meta_fd, struct err *err)
 {
 	CLEANUP(merge_release) struct merge merge = { .err = err };
 	int r;
@@ -404,6 +434,9 @@ int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, st
 		if (r < 0)
 			return r;
 	}
-	r = write_meta(&merge, count, meta_fd);
+	if (extras == MERGE_MOUNT_POINTS)
+		r = add_mount_points(&merge.tree);
+	if (r == 0)
+		r = write_meta(&merge, count, meta_fd);
 	return r < 0 ? err_set(err, r, "cannot write an image's metadata: %m") : 0;
 }

@@ -18,8 +18,17 @@ struct merge_layer {
 	const char *index_path; /* our own file, but checked: it may be damaged */
 };
 
+enum merge_extras {
+	MERGE_EXACT, /* the layers and nothing else */
+	/* Also, where the image has nothing of the name: /proc /sys /dev, and empty /etc/hostname,
+	 * /etc/hosts, /etc/resolv.conf, so that a guest that mounts over them need not write first.
+	 */
+	MERGE_MOUNT_POINTS,
+};
+
 /* Writes the metadata image to meta_fd (empty, borrowed; not synced). layers[0] is the lowest. */
-int merge_layers(const struct merge_layer *layers, size_t count, int meta_fd, struct err *err);
+int merge_layers(const struct merge_layer *layers, size_t count, enum merge_extras extras,
+		 int meta_fd, struct err *err);
 
 /* Writes the VMDK descriptor (text) that presents the concatenation of meta and layers as one disk.
  * Paths must be absolute. Sizes are taken from the files, which must be whole 4 KiB blocks. */

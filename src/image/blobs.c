@@ -312,7 +312,7 @@ static int write_disk(const char *directory, const struct merge_layer *layers, s
 
 	if (fd < 0)
 		return stream_write_error(-errno, "an image's disk", err);
-	r = merge_layers(layers, count, fd, err);
+	r = merge_layers(layers, count, MERGE_MOUNT_POINTS, fd, err);
 	if (r == -ENOSPC || r == -EDQUOT)
 		return stream_write_error(r, "an image's disk", err);
 	if (r < 0)

@@ -28,6 +28,7 @@ struct stack {
 	size_t count;
 	struct layer_info info;
 	struct err err;
+	enum merge_extras extras;
 };
 
 static void stack_release(struct stack *s)
@@ -97,7 +98,7 @@ static int merge_stack(struct stack *s)
 	AUTO_CLOSE int fd = open(s->paths[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	s->err = (struct err){ 0 };
-	return merge_layers(s->layers, s->count, fd, &s->err);
+	return merge_layers(s->layers, s->count, s->extras, fd, &s->err);
 }
 
 static int print_name(void *ctx, const char *path, const struct erofs_stat *st)
@@ -243,6 +244,29 @@ static void test_whiteouts(void **state)
 	tar_end(&tar);
 	assert_int_equal(add_layer(&s, &tar, NULL), 0);
 	assert_names(&s, "/\na/\na/new\nb/\nb/x\nd/\nd/own\ng\n");
+}
+
+/* Where a guest will mount: made where the image has nothing, and left alone where it has. */
+static void test_mount_points(void **state)
+{
+	AUTO_SBUF struct sbuf tar = { 0 };
+	STACK(s);
+
+	s.extras = MERGE_MOUNT_POINTS;
+	ADD(&tar, .name = "etc/hosts", TEXT("mine"));
+	ADD(&tar, .name = "etc/resolv.conf", .type = '2', .link = "../run/resolv.conf");
+	ADD(&tar, .name = "sys", TEXT("a file"));
+	tar_end(&tar);
+	assert_int_equal(add_layer(&s, &tar, NULL), 0);
+	assert_names(&s, "/\ndev/\netc/\netc/hostname\netc/hosts\netc/resolv.conf\nproc/\nsys\n");
+	{
+		CLEANUP(erofs_image_close) struct erofs_image image = { 0 };
+
+		open_merged(&s, &image);
+		assert_content(&image, "/etc/hosts", "mine");
+		assert_content(&image, "/etc/hostname", "");
+		assert_int_equal(must_find(&image, "/etc/hostname").mode, S_IFREG | 0644);
+	}
 }
 
 static void test_links_across_layers(void **state)
@@ -648,6 +672,7 @@ int main(void)
 		TEST_IN_DIR(test_metadata),
 		TEST_IN_DIR(test_names_are_bytes),
 		TEST_IN_DIR(test_whiteouts),
+		TEST_IN_DIR(test_mount_points),
 		TEST_IN_DIR(test_links_across_layers),
 		TEST_IN_DIR(test_big_directories),
 		TEST_IN_DIR(test_long_links),
