@@ -34,11 +34,6 @@ def breakdown(result, pids):
         result.add("  of it " + name, "MB").values.append(kinds[name])
 
 
-def podman_pids(podman, names):
-    ids, _ = podman("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", *names)
-    return ids.split()
-
-
 def run(bench):
     bench.busybox()
     names = ["bench-idle-%d" % number for number in range(SEVERAL)]
@@ -54,12 +49,12 @@ def run(bench):
     breakdown(result, pids)
     result.add("hull, one: page tables (not in PSS)", "MB").values.append(proc.page_tables_mb(pids))
     result.add("podman, one container", "MB").values.append(
-        proc.pss_mb(podman_pids(bench.podman, names[:1])))
+        proc.pss_mb(bench.podman.pids(names[:1])))
     for name in names[1:]:
         bench.hull.run("-d", "--name", name, BUSYBOX, "sleep", "100000")
     time.sleep(SETTLE_S)
     pids = bench.hull.pids()
     result.add("hull, each of %d" % SEVERAL, "MB").values.append(proc.pss_mb(pids) / SEVERAL)
     bench.hull("delete", "-f", *names)
-    bench.podman("rm", "-f", "--time", "0", names[0])
+    bench.podman("rm", "-f", *bench.podman.AT_ONCE, names[0])
     yield result

@@ -8,31 +8,38 @@ from .series import Result, timed
 from .tools import BUSYBOX
 
 
+def crowd(result, label, tool, names, pids):
+    """Starts them all, asks each, ends them. pids() lists their processes."""
+    answers = []
+
+    def start(name):
+        tool.run("-d", "--name", name, BUSYBOX, "sleep", "100000")
+
+    def ask(name):
+        answers.append(tool("exec", name, "echo", name)[0].strip())
+
+    def say(what, value, unit="s"):
+        result.add("%s, %s" % (label, what), unit).values.append(value)
+
+    # As many commands at once as a busy host would see, not one that waits for the other.
+    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
+        say("until all have started", timed(lambda: list(pool.map(start, names)))())
+        say("until all have answered an exec", timed(lambda: list(pool.map(ask, names)))())
+    say("answered", len(set(answers) & set(names)), "containers")
+    say("PSS of all", proc.pss_mb(pids()), "MB")
+    say("page tables of all (not in PSS)", proc.page_tables_mb(pids()), "MB")
+    say("end and remove all", timed(lambda: tool("rm", "--all", "--force", *tool.AT_ONCE))())
+
+
 def run(bench):
     bench.busybox()
     bench.hull.run("--rm", BUSYBOX, "true")  # makes the template
     names = ["bench-many-%d" % number for number in range(bench.count)]
-    answers = []
-
-    def start(name):
-        bench.hull.run("-d", "--name", name, BUSYBOX, "sleep", "100000")
-
-    def ask(name):
-        answers.append(bench.hull("exec", name, "echo", name)[0].strip())
-
-    # As many commands at once as a busy host would see, not one that waits for the other.
-    with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
-        def each(function):
-            return lambda: list(pool.map(function, names))
-
-        result = Result("many: %d containers at once" % bench.count)
-        result.add("until all have started").values.append(timed(each(start))())
-        result.add("until all have answered an exec").values.append(timed(each(ask))())
-        pids = bench.hull.pids()
-        result.add("PSS of all", "MB").values.append(proc.pss_mb(pids))
-        result.add("page tables of all (not in PSS)", "MB").values.append(proc.page_tables_mb(pids))
-        result.add("answered", "containers").values.append(len(set(answers) & set(names)))
-        result.add("stop all").values.append(timed(lambda: bench.hull("stop", "--all", "-t", "1"))())
-        result.add("delete all").values.append(timed(lambda: bench.hull("delete", "--all"))())
-        result.add("processes left", "processes").values.append(len(bench.hull.pids()))
+    result = Result("many: %d containers at once" % bench.count)
+    result.commands = ["hull run -d --network none busybox sleep 100000", "hull exec C echo C",
+                       "hull rm --all --force"]
+    result.notes = ["%d commands at a time" % (4 * (os.cpu_count() or 1))]
+    crowd(result, "hull", bench.hull, names, bench.hull.pids)
+    result.add("hull, processes left", "processes").values.append(len(bench.hull.pids()))
+    crowd(result, "podman", bench.podman, names, lambda: bench.podman.pids(names))
     yield result

@@ -11,17 +11,7 @@ from .tools import call
 
 HEADINGS = ["", "median", "quartiles", "least", "rounds", "ratio"]
 
-MARKDOWN = """# Benchmarks
-
-Written by `make bench` (`bench/run --markdown docs/BENCHMARKS.md`). Nothing is asserted here: tests do that, and not
-about time. The contestants of a table take turns within each round, so that a busy moment hits all alike; `ratio` is
-the median over the rounds of baseline / value: 4.00x is four times as fast as the baseline.
-
-| the machine | |
-|---|---|
-{facts}
-
-{tables}"""
+BEGIN, END = "<!-- written by bench/run -->\n", "<!-- end -->\n"
 
 
 def load():
@@ -105,13 +95,20 @@ def print_result(result):
 def markdown_table(result):
     lines = ["## " + result.title[0].upper() + result.title[1:], ""]
     if result.commands:
-        lines += ["", "```", *result.commands, "```", ""]
+        lines += ["```", *result.commands, "```", ""]
     lines += ["| %s |" % " | ".join(HEADINGS), "|---" * len(HEADINGS) + "|"]
     lines += ["| %s |" % " | ".join(row) for row in rows(result)]
-    lines += ["", *["%s." % (note[0].upper() + note[1:]) for note in result.notes], ""]
-    return "\n".join(lines)
+    if result.notes:
+        lines += ["", *["%s." % (note[0].upper() + note[1:]) for note in result.notes]]
+    return "\n".join(lines) + "\n"
 
 
-def markdown(what, results):
-    return MARKDOWN.format(facts="\n".join("| %s | %s |" % item for item in what.items()),
-                           tables="\n".join(markdown_table(result) for result in results))
+def write_markdown(path, what, results):
+    """Between the marks of the file; what stands around them stays."""
+    with open(path) as file:
+        before, _, rest = file.read().partition(BEGIN)
+    after = rest.partition(END)[2]
+    table = ["| the machine | |", "|---|---|", *("| %s | %s |" % item for item in what.items()), ""]
+    text = "\n".join([*table, *(markdown_table(result) for result in results)])
+    with open(path, "w") as file:
+        file.write(before + BEGIN + text + END + after)

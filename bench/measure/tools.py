@@ -11,8 +11,7 @@ from . import proc
 
 BUSYBOX = "docker.io/library/busybox:latest"
 # Without these podman cannot start a container where the hard limits are low.
-PODMAN_RUN = ["--runtime", "runc", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-              "--network", "none"]
+PODMAN_RUN = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--network", "none"]
 HULL_RUN = ["--network", "none"]
 
 
@@ -33,6 +32,8 @@ def call(argv, environment=None, check=True):
 
 class Hull:
     """hull on a state of its own."""
+
+    AT_ONCE = []
 
     def __init__(self, program, directory, config=""):
         self.program = os.path.realpath(program)
@@ -67,10 +68,13 @@ class Hull:
 class Podman:
     """podman on a storage of its own."""
 
+    AT_ONCE = ["--time", "0"]  # beside rm --force: without waiting for an orderly end
+
     def __init__(self, directory):
         self.directory = directory
         self.prefix = ["podman", "--root", os.path.join(directory, "root"),
-                       "--runroot", os.path.join(directory, "run"), "--cgroup-manager", "cgroupfs"]
+                       "--runroot", os.path.join(directory, "run"), "--cgroup-manager", "cgroupfs",
+                       "--runtime", "runc"]
 
     def __call__(self, *arguments, check=True):
         return call([*self.prefix, *arguments], check=check)
@@ -78,9 +82,13 @@ class Podman:
     def run(self, *arguments):
         return self("run", *PODMAN_RUN, *arguments)
 
+    def pids(self, names):
+        """conmon and the process of each of the containers."""
+        return self("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", *names)[0].split()
+
     def end(self):
         if shutil.which("podman"):
-            self("rm", "--all", "--force", "--time", "0", check=False)
+            self("rm", "--all", "--force", *self.AT_ONCE, check=False)
 
 
 class Registry:

@@ -57,6 +57,8 @@ static int child_setup(const struct proc_spec *spec, pid_t parent)
 		if (getppid() != parent)
 			return -ESRCH;
 	}
+	if (spec->no_huge_pages && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0 && errno != EINVAL)
+		return -errno; /* EINVAL: a kernel without huge pages */
 	if (spec->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	r = place_fds(spec);

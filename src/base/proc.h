@@ -24,6 +24,7 @@ struct proc_spec {
 			     it */
 	bool die_with_parent; /* SIGKILL when the thread that spawned it ends */
 	bool no_new_privileges;
+	bool no_huge_pages; /* memory is given page by page, even where it asks for more */
 };
 
 /* Starts a program with default signal handling and no blocked signals. Returns only once exec has

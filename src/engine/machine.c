@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/proc.h"
 #include "base/str.h"
 #include "disk/scratch.h"
 #include "vm/kernel.h"
@@ -27,6 +28,23 @@ void machine_release(struct machine *machine)
 	free(machine->modules);
 	free(machine->init);
 	free(machine->scratch);
+}
+
+/* kernel_install(), by the program that has the decompressors. */
+static int unpack_kernel(struct engine *engine, const char *image, const char *modules_tree,
+			 const char *directory, struct err *err)
+{
+	AUTO_FREE char *program = path_join(engine->programs, "hull-kernel");
+	AUTO_FREE char *message = NULL;
+	char *argv[] = { program, (char *)image, (char *)directory, (char *)modules_tree, NULL };
+	int status;
+
+	engine_step(engine, "unpacking the kernel");
+	status = proc_output(argv, true, ERR_MESSAGE_MAX, &message, err);
+	if (status <= 0)
+		return status;
+	err_sanitize(message);
+	return err_set(err, -EINVAL, "%s", *message ? message : "cannot unpack the kernel");
 }
 
 /* A kernel that is not a kernel directory is made into one, once per file. */
@@ -46,10 +64,8 @@ static int install_kernel(struct engine *engine, const char *image, const char *
 		engine->root, "kernels/%016llx",
 		(unsigned long long)hash_fnv1a(HASH_FNV_INIT, identity, strlen(identity)));
 	if (modules_tree || kernel_check(directory, &release, NULL) < 0) {
-		int r;
+		int r = unpack_kernel(engine, image, modules_tree, directory, err);
 
-		engine_step(engine, "unpacking the kernel");
-		r = kernel_install(image, modules_tree, directory, err);
 		if (r < 0)
 			return r;
 	}

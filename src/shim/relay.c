@@ -43,6 +43,15 @@ struct process *relay_find(struct shim *shim, uint32_t id)
 	return process;
 }
 
+bool relay_is_full(const struct shim *shim)
+{
+	size_t count = 0;
+
+	for (const struct process *it = shim->processes; it; it = it->next)
+		count++;
+	return count >= SHIM_PROCESSES_MAX;
+}
+
 struct process *relay_add(struct shim *shim, uint32_t id, bool has_input)
 {
 	struct process *process = xcalloc(1, sizeof(*process));

@@ -12,8 +12,6 @@
 #include "base/sock.h"
 #include "proto/msg.h"
 
-#define FLUSH_MS 1000
-
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload)
 {
 	if (!client->dead)
@@ -40,12 +38,18 @@ void server_drop(struct client *client)
 
 static void client_free(struct client *client)
 {
-	mux_flush(client->mux, FLUSH_MS);
 	mux_free(client->mux);
 	free(client->out[0].data);
 	free(client->out[1].data);
 	free(client->input);
 	free(client);
+}
+
+/* A client that has not read all that was sent to it stays until it has, and hangs up: the end of a
+ * process's output is worth as much as its beginning, however late it is read. */
+static bool has_unread(struct client *client)
+{
+	return !client->gone && mux_flush(client->mux, 0) == -ETIMEDOUT;
 }
 
 static void on_reap(void *ctx)
@@ -56,7 +60,7 @@ static void on_reap(void *ctx)
 	while (*link) {
 		struct client *client = *link;
 
-		if (!client->dead) {
+		if (!client->dead || has_unread(client)) {
 			link = &client->next;
 			continue;
 		}
@@ -119,7 +123,11 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 
 	if (r < 0)
 		return r;
-	if (!refuse_unless_answering(client)) {
+	if (relay_is_full(shim)) {
+		server_send_error(client, -EAGAIN, 125,
+				  "too many commands run in the container at once");
+		server_drop(client);
+	} else if (!refuse_unless_answering(client)) {
 		process.id = shim->next_process_id++;
 		msg_process_encode(&process, &out);
 		relay_attach(relay_add(shim, process.id, process.flags & MSG_PROCESS_STDIN), client,
@@ -303,7 +311,11 @@ static void client_writable(void *ctx, uint32_t stream)
 
 static void client_closed(void *ctx, int error)
 {
-	server_drop(ctx);
+	struct client *client = ctx;
+
+	server_drop(client);
+	client->gone = true;
+	loop_arm(client->shim->reaper, 0);
 }
 
 static const struct mux_ops client_ops = {

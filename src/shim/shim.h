@@ -82,7 +82,7 @@ struct shim {
 	struct failure failure;       /* why it did not start; code 0: none */
 	bool main_exited;
 	bool user_stopped; /* asked for: no restart */
-	bool reported;     /* the attached clients know the end already */
+	bool given_up;     /* asked to go while clients still read */
 	uint32_t main_status;
 	bool oom_killed;
 	uint32_t restarts;
@@ -110,6 +110,8 @@ uint32_t shim_default_stop_signal(const struct shim *shim);
 /* relay.c */
 struct process *relay_add(struct shim *shim, uint32_t id, bool has_input);
 struct process *relay_find(struct shim *shim, uint32_t id);
+/* Whether there are SHIM_PROCESSES_MAX of them. */
+bool relay_is_full(const struct shim *shim);
 /* Joins the client to the process (flags: enum ctl_attach). owner: its end of input is the
  * process's, and its loss of interest in output too. */
 void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner);
@@ -147,10 +149,11 @@ struct client {
 	struct client *next;
 	struct shim *shim;
 	struct mux *mux; /* owned */
-	bool dead;
-	bool asked;     /* its one request has come */
-	bool wants_end; /* told when the container has ended: wait, stop */
-	bool end_is_ok; /* stop: CTL_OK; wait: CTL_EXITED */
+	bool dead;       /* finished with */
+	bool gone;       /* it hung up: nothing reaches it any more */
+	bool asked;      /* its one request has come */
+	bool wants_end;  /* told when the container has ended: wait, stop */
+	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
 	bool wants_stats;
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
@@ -171,7 +174,7 @@ struct client {
 
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload);
 void server_send_error(struct client *client, int code, uint32_t status, const char *message);
-/* The client is finished with: closed once what is queued has been sent. */
+/* The client is finished with: closed once what is queued has been read, or it hung up. */
 void server_drop(struct client *client);
 
 #endif

@@ -31,6 +31,7 @@
 #define STABLE_MS 10000 /* a run of this length resets the back-off */
 
 static int start_machine(struct shim *shim, struct err *err);
+static void on_undertaker(void *ctx);
 static void end_run(struct shim *shim);
 
 void shim_set_state(struct shim *shim, enum container_state state)
@@ -141,6 +142,7 @@ static void act_restart(struct shim *shim)
 {
 	struct err err = { 0 };
 
+	on_undertaker(shim); /* on a busy host the last machine may still be there */
 	shim->restarts++;
 	shim->launch.scratch_slot = LAUNCH_SCRATCH_USED;
 	if (start_machine(shim, &err) < 0) {
@@ -422,6 +424,8 @@ static void free_machine(struct shim *shim)
 static void retire_machine(struct shim *shim)
 {
 	relay_clear(shim);
+	if (!shim->guest && !shim->vm)
+		return; /* between runs; the last one may not be buried yet */
 	shim->retired_guest = TAKE_PTR(shim->guest);
 	shim->retired_vm = TAKE_PTR(shim->vm);
 	loop_arm(shim->undertaker, 0);
@@ -442,7 +446,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	int r;
 
 	shim->phase = PHASE_STARTING;
-	shim->main_exited = shim->oom_killed = shim->reported = false;
+	shim->main_exited = shim->oom_killed = false;
 	shim->failure = (struct failure){ 0 };
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
@@ -472,7 +476,9 @@ static bool wants_restart(const struct shim *shim)
 	const char *count = str_after(policy, "on-failure:");
 	uint32_t max = UINT32_MAX;
 
-	if (shim->user_stopped || shim->failure.status == 127 || shim->failure.status == 126)
+	/* What never ran is not started again: whoever started it hears why. */
+	if (shim->user_stopped || !shim->started_ms || shim->failure.status == 127 ||
+	    shim->failure.status == 126)
 		return false;
 	if (str_eq(policy, "always") || str_eq(policy, "unless-stopped"))
 		return true;
@@ -595,19 +601,20 @@ static void on_terminate(void *ctx, int signal, int32_t sender)
 {
 	struct shim *shim = ctx;
 
+	if (shim->phase == PHASE_ENDED)
+		shim->given_up = true;
 	shim->stop_signal = shim_default_stop_signal(shim);
 	shim->stop_timeout_ms = 5000;
 	shim->user_stopped = true;
 	shim_event(shim, EVENT_STOP);
 }
 
-/* Clients get a while to read what is queued for them. */
+/* Until every client has read what is queued for it, or hung up: a pager may be looked at for
+ * hours. The container is not held up by that. */
 static void drain_clients(struct shim *shim)
 {
-	uint64_t end = clock_monotonic_ms() + 10000;
-
-	while (shim->clients && clock_monotonic_ms() < end)
-		if (loop_run_once(shim->loop, 1000) < 0)
+	while (shim->clients && !shim->given_up)
+		if (loop_run_once(shim->loop, -1) < 0)
 			break;
 }
 
@@ -633,6 +640,7 @@ int shim_run(struct shim *shim, struct err *err)
 		server_send_error(first, r, 125, err->message);
 		server_drop(first);
 		act_end(shim);
+		r = 0;
 	} else {
 		first->asked = true;
 		relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach, true);

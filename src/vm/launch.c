@@ -269,6 +269,9 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, const ch
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,
+		/* QEMU asks for huge pages for the code it translates into: 4 MB more for an idle
+		 * container, and nothing runs measurably faster. */
+		.no_huge_pages = launch->shape->accel == ACCEL_TCG,
 	};
 	r = proc_spawn(&spec, &process.pid, err);
 	if (r < 0)

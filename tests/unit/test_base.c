@@ -251,6 +251,7 @@ static void test_processes(void **state)
 	char *missing[] = { "hull-no-such-program", NULL };
 	char *shell[] = { "sh", "-c", "echo out; echo err >&2; exit 3", NULL };
 	char *killed[] = { "sh", "-c", "kill -9 $$", NULL };
+	char *paged[] = { "grep", "-q", "^THP_enabled:.0", "/proc/self/status", NULL };
 	struct err err = { 0 };
 	pid_t pid;
 
@@ -261,6 +262,9 @@ static void test_processes(void **state)
 	assert_string_equal(text, "out\nerr\n");
 	assert_int_equal(proc_spawn(&(struct proc_spec){ .argv = killed }, &pid, &err), 0);
 	assert_int_equal(proc_wait(pid), 128 + SIGKILL);
+	struct proc_spec small_pages = { .argv = paged, .no_huge_pages = true };
+	assert_int_equal(proc_spawn(&small_pages, &pid, &err), 0);
+	assert_int_equal(proc_wait(pid), 0);
 	assert_int_equal(proc_signal_parse("SIGTERM"), SIGTERM);
 	assert_int_equal(proc_signal_parse("hup"), SIGHUP);
 	assert_int_equal(proc_signal_parse("9"), 9);

@@ -33,6 +33,7 @@
 /* --- the machine of paper --- */
 
 static int paper_agent = -1; /* the shim's end of the agent's socket */
+static bool paper_broken;    /* machines do not start */
 
 struct vm {
 	bool killed;
@@ -40,6 +41,8 @@ struct vm {
 
 int vm_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
 {
+	if (paper_broken)
+		return err_set(err, -EIO, "it burnt");
 	*ret_vm = xcalloc(1, sizeof(**ret_vm));
 	return 0;
 }
@@ -136,6 +139,8 @@ static void insert_container(struct stage *stage, bool auto_remove)
 	container.config.process.stdin_open = true;
 	container.config.memory_bytes = 1 << 30;
 	container.config.cpus = 2;
+	if (paper_broken)
+		container.config.restart = xstrdup("always");
 	assert_int_equal(containers_insert(store, &container, NULL), 0);
 	container_config_release(&container.config);
 }
@@ -556,6 +561,93 @@ static void test_a_slow_client_slows_only_its_process(void **state)
 	stage_close(&stage);
 }
 
+/* The client of `run IMAGE … | less`: it reads on only long after all is over. */
+static void test_a_late_reader_gets_all(void **state)
+{
+	AUTO_FREE char *chunk = calloc(1, FRAME_DATA_MAX);
+	size_t wanted = MUX_WINDOW_DEFAULT / FRAME_DATA_MAX * FRAME_DATA_MAX;
+	size_t got = 0;
+	struct frame_header header = { 0 };
+	struct stage stage;
+	int exit_code = 0;
+	uint8_t credit[4] = { 0, 0, 64, 0 }; /* 4 MiB at once */
+	uint8_t raw[FRAME_HEADER_SIZE];
+
+	stage_open(&stage, *state, false, CTL_ATTACH_OUTPUT);
+	frame_encode(&(struct frame_header){ sizeof(credit), CTL_STREAM_STDOUT, FRAME_CREDIT },
+		     raw);
+	assert_int_equal(fd_write_all(stage.client, raw, sizeof(raw)), 0);
+	assert_int_equal(fd_write_all(stage.client, credit, sizeof(credit)), 0);
+	guest_take_session(&stage);
+	guest_started(&stage, MSG_PROCESS_MAIN);
+	for (size_t n = 0; n < wanted; n += FRAME_DATA_MAX)
+		guest_send(&stage, MSG_STREAM(MSG_PROCESS_MAIN, MSG_STREAM_STDOUT), FRAME_DATA,
+			   chunk, FRAME_DATA_MAX);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	/* A shim that gives up does so after a while; one that does not has nothing to wait for. */
+	for (int i = 0; i < 1000 && state_in_row(&stage, &exit_code) != CONTAINER_STOPPED; i++)
+		poll(NULL, 0, 10);
+	while (header.stream || header.type != CTL_EXITED) {
+		assert_int_equal(fd_wait(stage.client, POLLIN, 10000), 1);
+		assert_int_equal(fd_read_exact(stage.client, raw, sizeof(raw)), 0);
+		assert_int_equal(frame_decode(raw, &header), 0);
+		assert_int_equal(fd_read_exact(stage.client, buffer, header.length), 0);
+		if (header.stream == CTL_STREAM_STDOUT && header.type == FRAME_DATA)
+			got += header.length;
+	}
+	assert_int_equal(got, wanted);
+	stage_close(&stage);
+}
+
+static void test_a_first_start_that_fails_is_not_tried_again(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	paper_broken = true; /* and the restart policy is "always" */
+	stage_open(&stage, *state, false, CTL_ATTACH_OUTPUT);
+	paper_broken = false;
+	client = start_client(TAKE_FD(stage.client), 0, NULL, output);
+	text = client_output(client, output);
+	assert_string_equal(text, "|-5|125|it burnt");
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
+	assert_int_equal(exit_code, 125);
+	stage_close(&stage);
+}
+
+static void test_commands_at_once_are_limited(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	char *args[] = { "id", NULL };
+	struct stage stage;
+	uint8_t raw[FRAME_HEADER_SIZE];
+	pid_t client;
+
+	start_detached(&stage, *state);
+	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
+	frame_encode(&(struct frame_header){ (uint32_t)payload.length, 0, CTL_EXEC }, raw);
+	/* Clients that go leave their processes running. */
+	for (int i = 1; i < SHIM_PROCESSES_MAX; i++) {
+		AUTO_CLOSE int fd = client_connect(stage.run, UUID, NULL);
+
+		assert_int_equal(fd_write_all(fd, raw, sizeof(raw)), 0);
+		assert_int_equal(fd_write_all(fd, payload.text, payload.length), 0);
+		guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+	}
+	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	text = client_output(client, output);
+	assert_string_equal(text, "|-11|125|too many commands run in the container at once");
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
 /* --- the parts --- */
 
 static void test_log_records_round_trip(void **state)
@@ -686,6 +778,9 @@ int main(void)
 		TEST_IN_DIR(test_a_lost_machine_is_told),
 		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
 		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),
+		TEST_IN_DIR(test_a_late_reader_gets_all),
+		TEST_IN_DIR(test_a_first_start_that_fails_is_not_tried_again),
+		TEST_IN_DIR(test_commands_at_once_are_limited),
 		TEST_IN_DIR(test_log_records_round_trip),
 		TEST_IN_DIR(test_logs_are_rotated),
 		cmocka_unit_test(test_capabilities),
