@@ -283,18 +283,27 @@ int images_require(struct engine *engine, const char *name, const struct fetch_o
 	return 0;
 }
 
+/* The row of what the user typed; not found is told in the user's words. */
+static int get_row(struct engine *engine, const char *name, struct image_row *ret_row,
+		   struct err *err)
+{
+	AUTO_FREE char *normalised = NULL;
+	int r = normalise(engine, name, &normalised, err);
+
+	if (r == 0)
+		r = images_get(engine->store, normalised, ret_row, err);
+	return r == -ENOENT ? err_set(err, r, "image not found: %s", name) : r;
+}
+
 int engine_image_tag(struct engine *engine, const char *source, const char *target,
 		     char **ret_reference, struct err *err)
 {
 	CLEANUP(image_row_release) struct image_row row = { 0 };
-	AUTO_FREE char *from = NULL;
 	AUTO_FREE char *to = NULL;
-	int r = normalise(engine, source, &from, err);
+	int r = normalise(engine, target, &to, err);
 
 	if (r == 0)
-		r = normalise(engine, target, &to, err);
-	if (r == 0)
-		r = images_get(engine->store, from, &row, err);
+		r = get_row(engine, source, &row, err);
 	if (r < 0)
 		return r;
 	free(row.reference);
@@ -323,17 +332,14 @@ int engine_image_delete(struct engine *engine, const char *reference, bool force
 			char **ret_reference, struct err *err)
 {
 	CLEANUP(image_row_release) struct image_row row = { 0 };
-	AUTO_FREE char *normalised = NULL;
-	int r = normalise(engine, reference, &normalised, err);
+	int r = get_row(engine, reference, &row, err);
 
-	if (r == 0)
-		r = images_get(engine->store, normalised, &row, err);
 	if (r == 0 && !force)
 		r = check_unused(engine, &row, err);
 	if (r == 0)
-		r = images_delete(engine->store, normalised, err);
+		r = images_delete(engine->store, row.reference, err);
 	if (r == 0)
-		*ret_reference = TAKE_PTR(normalised);
+		*ret_reference = TAKE_PTR(row.reference);
 	return r;
 }
 
@@ -366,13 +372,8 @@ int engine_image_get(struct engine *engine, const char *reference, struct image_
 		     struct err *err)
 {
 	CLEANUP(image_detail_release) struct image_detail detail = { 0 };
-	AUTO_FREE char *normalised = NULL;
-	int r = normalise(engine, reference, &normalised, err);
+	int r = get_row(engine, reference, &detail.row, err);
 
-	if (r == 0)
-		r = images_get(engine->store, normalised, &detail.row, err);
-	if (r == -ENOENT)
-		return err_set(err, r, "image not found: %s", reference);
 	if (r == 0)
 		r = image_open_all(engine->root, detail.row.digest, &detail.images,
 				   &detail.image_count, err);

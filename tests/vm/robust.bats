@@ -1,0 +1,272 @@
+#!/usr/bin/env bats
+# What is killed, spoilt, full or missing: the next command tells the truth, and nothing is left behind.
+
+load helpers
+
+@test "a killed shim: the container is stopped, its machine gone, and it starts again" {
+	hull run -d --name web busybox sh -c 'echo x >> /runs; sync; echo ready; sleep 1000'
+	logged web ready
+	local shim machine
+	shim=$(shim_of web)
+	machine=$(machine_of web)
+	kill -9 "$shim"
+	wait_for_end "$shim" "$machine"
+	assert_equal "$(state_of web)" stopped
+	fails 125 'Error: container web is not running' hull exec web true
+	run -0 hull wait web
+	assert_output 137
+	run -0 hull start web
+	run -0 hull exec web true
+}
+
+@test "a killed shim of a container with --rm: it is removed" {
+	hull run -d --rm --name web busybox sleep 1000
+	local shim machine
+	shim=$(shim_of web)
+	machine=$(machine_of web)
+	kill -9 "$shim"
+	wait_for_end "$shim" "$machine"
+	run -0 hull ls -aq
+	assert_output ''
+	assert_nothing_left
+}
+
+@test "a killed machine: its container is stopped and starts again" {
+	hull run -d --name web busybox sleep 1000
+	local shim machine
+	shim=$(shim_of web)
+	machine=$(machine_of web)
+	kill -9 "$machine"
+	wait_for_end "$machine" "$shim"
+	assert_equal "$(state_of web)" stopped
+	run -0 hull start web
+	run -0 hull exec web true
+}
+
+@test "a killed machine is told to whoever is attached" {
+	hull run --name web busybox sh -c 'echo ready; sleep 1000' > out 2> err &
+	local runner=$! machine
+	logged web ready
+	machine=$(machine_of web)
+	kill -9 "$machine"
+	ends 125 "$runner"
+	run -0 cat err
+	assert_output "Error: the machine ended unexpectedly (see 'hull logs --boot')"
+}
+
+@test "a killed run: the container goes on" {
+	hull run --name web busybox sh -c 'echo ready; sleep 1000' > out &
+	local runner=$!
+	logged web ready
+	pkill -9 -P "$runner" || kill -9 "$runner"
+	wait "$runner" || true
+	assert_equal "$(state_of web)" running
+	run -0 hull exec web echo in
+	assert_output in
+	run -0 hull stop -t 0 web
+}
+
+@test "a killed run whose program writes on: nothing blocks" {
+	"$HULL" run --name web busybox sh -c 'echo ready; i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done; echo end' > out &
+	local runner=$!
+	logged web ready
+	kill -9 "$runner"
+	wait "$runner" || true
+	run -0 timeout 60 "$HULL" wait web
+	assert_output 0
+	run -0 hull logs -n 1 web
+	assert_output end
+}
+
+@test "a reader that does not read blocks only itself" {
+	mkfifo pipe
+	"$HULL" run --name web busybox sh -c 'echo ready; yes' > pipe &
+	local runner=$!
+	exec 9< pipe
+	soon is_listed web
+	run -0 timeout 60 "$HULL" exec web echo in
+	assert_output in
+	run -0 timeout 60 "$HULL" stop -t 0 web
+	exec 9<&-
+	wait "$runner" || true
+}
+
+@test "a spoilt template is made anew: memory cut short" {
+	own_state
+	local template
+	template=$(dirname "$(find "$HULL_ROOT/templates" -name ram)")
+	truncate -s 4096 "$template/ram"
+	run -0 --separate-stderr hull run --rm busybox echo fine
+	assert_output fine
+}
+
+@test "a spoilt template is made anew: state with other bytes in it" {
+	own_state
+	local template
+	template=$(dirname "$(find "$HULL_ROOT/templates" -name ram)")
+	dd if=/dev/urandom of="$template/state" bs=1 seek=2000 count=64 conv=notrunc status=none
+	run -0 --separate-stderr hull run --rm busybox echo fine
+	assert_output fine
+}
+
+@test "a spoilt template is made anew: files missing" {
+	own_state
+	local template
+	template=$(dirname "$(find "$HULL_ROOT/templates" -name ram)")
+	rm "$template/state"
+	run -0 --separate-stderr hull run --rm busybox echo fine
+	assert_output fine
+}
+
+@test "a machine goes on when its template is deleted" {
+	own_state
+	hull run -d --name web busybox sh -c 'echo ready; sleep 1000'
+	logged web ready
+	rm -r "$HULL_ROOT"/templates/*
+	run -0 hull exec web sh -c 'head -c 20000000 /dev/zero | md5sum'
+	run -0 --separate-stderr hull run --rm busybox echo fine
+	assert_output fine
+}
+
+@test "two that need the same template boot it once" {
+	own_state
+	rm -r "$HULL_ROOT"/templates/*
+	hull run --rm busybox echo one > out.1 2> err.1 &
+	local first=$!
+	hull run --rm busybox echo two > out.2 2> err.2 &
+	ends 0 "$!"
+	ends 0 "$first"
+	run -0 cat err.1 err.2
+	assert_equal "$(grep -c booting <<< "$output")" 1
+	assert_equal "$(find "$HULL_ROOT/templates" -name ram | wc -l)" 1
+}
+
+@test "[vm] template = off boots each machine" {
+	printf '[vm]\ntemplate = off\n' > conf
+	HULL_CONFIG=$PWD/conf run -4 hull run --rm busybox sh -c 'echo cold; exit 4'
+	assert_output cold
+}
+
+# small_disk SIZE: a state of our own on a disk of that size.
+small_disk() {
+	[[ $EUID -eq 0 ]] || skip "mounting a small disk needs root"
+	mkdir small
+	mount -t tmpfs -o "size=$1" none small 2> /dev/null || skip "mounting is not possible here"
+	HULL_TEST_DIR=$PWD HULL_ROOT=$PWD/small/root HULL_RUN=$PWD/run
+}
+
+teardown() {
+	vm_teardown
+	if mountpoint -q "$BATS_TEST_TMPDIR/small"; then
+		umount "$BATS_TEST_TMPDIR/small"
+	fi
+}
+
+@test "a full disk: the image cannot be made, and nothing of it stays" {
+	small_disk 1m
+	run -1 --separate-stderr hull image import --builtin
+	assert_equal "${#stderr_lines[@]}" 1
+	[[ $stderr == Error:*'No space left on device'* ]]
+	run -0 hull image ls -q
+	assert_output ''
+	run find "$HULL_ROOT" -name '*.erofs*' -o -name '*.vmdk*' -o -path '*/ingest/*'
+	assert_output ''
+}
+
+@test "a full disk: no template can be made, and nothing of it stays" {
+	small_disk 20m
+	hull image import --builtin
+	run -125 --separate-stderr hull run --rm busybox true
+	[[ $stderr == *'No space left on device'* ]]
+	assert_equal "$(grep -c ^Error: <<< "$stderr")" 1
+	run -0 ls -A "$HULL_ROOT/templates"
+	assert_output ''
+	run -0 hull ls -aq
+	assert_output ''
+}
+
+@test "a disk that fills while it runs does not take the container with it" {
+	small_disk 400m
+	cp -a --sparse=always "$BATS_SUITE_TMPDIR/../" /dev/null 2> /dev/null || true
+	hull image import --builtin
+	hull run -d --name web busybox sh -c 'echo ready; sleep 1000'
+	logged web ready
+	dd if=/dev/zero of=small/ballast bs=1M status=none 2> /dev/null || true
+	run timeout 60 "$HULL" exec web sh -c 'head -c 50000000 /dev/urandom > /big && sync'
+	run -0 timeout 60 "$HULL" exec web echo alive
+	assert_output alive
+	rm small/ballast
+	run -0 timeout 60 "$HULL" exec web echo alive
+	run -0 timeout 60 "$HULL" stop -t 0 web
+}
+
+# installed_elsewhere: the programs without the kernel that stands beside them.
+installed_elsewhere() {
+	mkdir bin
+	cp "$(dirname "$HULL")"/hull{,-shim,-image,-init} bin
+	export HULL=$PWD/bin/hull
+}
+
+@test "without a kernel: one line that says so" {
+	installed_elsewhere
+	run -125 --separate-stderr hull run --rm busybox true
+	assert_output ''
+	assert_equal "$stderr" "Error: there is no guest kernel; run 'make quickstart' in hull's source, or 'hull system kernel set PATH'"
+	run -1 hull system start
+	fails 125 "Error: cannot find kernel '/nosuch': No such file or directory" hull run --rm --kernel /nosuch busybox true
+}
+
+@test "without QEMU: one line that says what to install" {
+	PATH=/nowhere run -125 --separate-stderr /usr/bin/timeout 60 "$HULL" run --rm busybox true
+	assert_output ''
+	assert_equal "${#stderr_lines[@]}" 1
+	[[ $stderr == Error:*qemu-system* ]]
+}
+
+@test "a state directory with odd characters in its name" {
+	export HULL_TEST_DIR=$BATS_TEST_TMPDIR
+	cp -a --reflink=auto --sparse=always "$HULL_ROOT" "$BATS_TEST_TMPDIR/a, b=c"
+	HULL_ROOT="$BATS_TEST_TMPDIR/a, b=c" HULL_RUN=$BATS_TEST_TMPDIR/run
+	run -0 --separate-stderr hull run --rm busybox echo fine
+	assert_output fine
+}
+
+@test "a run directory that was emptied under a running container" {
+	own_state
+	hull run -d --name web busybox sleep 1000
+	local shim
+	shim=$(shim_of web)
+	rm -r "$HULL_RUN"
+	run hull ls -q
+	kill "$shim"
+	wait_for_end "$shim"
+	run -0 hull ls -q
+	assert_output ''
+}
+
+@test "SIGTERM to the shim stops the container in order" {
+	hull run -d --name web busybox sh -c 'trap "exit 6" TERM; echo ready; while :; do sleep 0.1; done'
+	logged web ready
+	local shim
+	shim=$(shim_of web)
+	kill "$shim"
+	wait_for_end "$shim"
+	run -0 hull wait web
+	assert_output 6
+}
+
+@test "ctrl-C while the template is made leaves nothing" {
+	own_state
+	rm -r "$HULL_ROOT"/templates/*
+	"$HULL" run --rm busybox true 2> err &
+	local runner=$!
+	soon grep -q booting err
+	kill -TERM "$runner"
+	wait "$runner" || true
+	# shellcheck disable=SC2046
+	wait_for_end $(hull_processes)
+	run -0 hull run --rm busybox echo fine
+	assert_line fine
+	run -0 ls "$HULL_ROOT/templates"
+	assert_equal "${#lines[@]}" 1
+}
