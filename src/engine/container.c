@@ -213,8 +213,8 @@ static int write_cidfile(const char *path, const char *id, struct err *err)
 
 /* The row, once all is known. The cidfile comes first: a container nobody knows the id of helps no
  * one. */
-static int insert(struct engine *engine, const struct create_options *options,
-		  struct container *container, struct err *err)
+static int insert_row(struct engine *engine, const struct create_options *options,
+		      struct container *container, struct err *err)
 {
 	int r;
 
@@ -227,6 +227,26 @@ static int insert(struct engine *engine, const struct create_options *options,
 	if (r < 0 && options->cidfile)
 		unlink(options->cidfile);
 	return r;
+}
+
+static int insert(struct engine *engine, const struct create_options *options,
+		  struct container *container, struct err *err)
+{
+	AUTO_CLOSE int lock_fd = -1;
+	int r = container_lock(engine, container, &lock_fd, err);
+
+	if (r < 0)
+		return r;
+	r = insert_row(engine, options, container, err);
+	if (r < 0) {
+		container_remove_files(engine, container->uuid);
+		return r;
+	}
+	if (engine->created_lock_fd >= 0)
+		close(engine->created_lock_fd);
+	engine->created_lock_fd = TAKE_FD(lock_fd);
+	memcpy(engine->created_uuid, container->uuid, sizeof(engine->created_uuid));
+	return 0;
 }
 
 int engine_create(struct engine *engine, const struct create_options *options, char **ret_id,

@@ -128,6 +128,7 @@ int engine_open(const struct engine_options *options, const struct engine_ui *ui
 	CLEANUP(engine_closep) struct engine *engine = xcalloc(1, sizeof(*engine));
 	int r;
 
+	engine->created_lock_fd = -1;
 	engine->root = default_root(options);
 	engine->run = default_run(options);
 	engine->programs = find_programs();
@@ -161,6 +162,8 @@ void engine_close(struct engine *engine)
 	if (!engine)
 		return;
 	store_close(engine->store);
+	if (engine->created_lock_fd >= 0)
+		close(engine->created_lock_fd);
 	config_release(&engine->config);
 	free(engine->root);
 	free(engine->run);

@@ -18,6 +18,10 @@ struct engine {
 	struct store *store;         /* owned */
 	struct engine_ui ui;
 	bool debug;
+	/* The container that was just created, locked until it is started or the engine closed: no
+	 * prune comes between the two halves of `run`. */
+	int created_lock_fd; /* owned; -1 */
+	char created_uuid[40];
 };
 
 void engine_step(struct engine *engine, const char *text);
@@ -63,6 +67,10 @@ int container_remove(struct engine *engine, const struct container *container, s
 /* Takes the container's lock; -EBUSY "container X is already running" when it is in use. */
 int container_lock(struct engine *engine, const struct container *container, int *ret_fd,
 		   struct err *err);
+/* The same by uuid; -EAGAIN when it is in use. */
+int container_lock_uuid(struct engine *engine, const char *uuid, int *ret_fd, struct err *err);
+/* What a container without a row has left; its lock is the caller's. */
+void container_remove_files(struct engine *engine, const char *uuid);
 bool container_is_active(const struct container *container);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "base/str.h"
 #include "shim/launch.h"
 
+#define LOCK_ATTEMPTS 100
 #define EXIT_CODE_LOST 137 /* the supervisor was killed, and the machine with it */
 
 bool container_is_active(const struct container *container)
@@ -25,23 +27,61 @@ bool container_is_active(const struct container *container)
 	       container->state == CONTAINER_STOPPING;
 }
 
+/* Whoever removes a container removes its lock with it: what was locked has to be what has the name
+ * still. */
+static bool is_at(int fd, const char *path)
+{
+	struct stat locked;
+	struct stat named;
+
+	return fstat(fd, &locked) == 0 && stat(path, &named) == 0 &&
+	       locked.st_ino == named.st_ino && locked.st_dev == named.st_dev;
+}
+
+int container_lock_uuid(struct engine *engine, const char *uuid, int *ret_fd, struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, uuid);
+	AUTO_FREE char *run_dir = launch_run_dir(engine->run, uuid);
+	AUTO_FREE char *path = launch_lock_path(engine->root, uuid);
+	int r = -EAGAIN;
+
+	for (int i = 0; i < LOCK_ATTEMPTS; i++) {
+		AUTO_CLOSE int fd = -1;
+
+		r = path_make_dirs(dir, 0700, err);
+		if (r < 0)
+			return r;
+		r = fd = lock_take(path, LOCK_EXCLUSIVE, false, err);
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		if (fd < 0 || !is_at(fd, path))
+			continue;
+		r = path_make_dirs(run_dir, 0700, err);
+		if (r < 0)
+			return r;
+		*ret_fd = TAKE_FD(fd);
+		return 0;
+	}
+	return r < 0 ? r : err_set(err, -EAGAIN, "the lock '%s' does not stay", path);
+}
+
 int container_lock(struct engine *engine, const struct container *container, int *ret_fd,
 		   struct err *err)
 {
-	AUTO_FREE char *dir = launch_run_dir(engine->run, container->uuid);
-	AUTO_FREE char *path = launch_lock_path(engine->run, container->uuid);
-	int fd = path_make_dirs(dir, 0700, err);
+	int r = container_lock_uuid(engine, container->uuid, ret_fd, err);
 
-	if (fd < 0)
-		return fd;
-	fd = lock_take(path, LOCK_EXCLUSIVE, false, err);
-	if (fd == -EAGAIN)
-		return err_set(err, -EBUSY, "container %s is already running",
-			       container->config.id);
-	if (fd < 0)
-		return fd;
-	*ret_fd = fd;
-	return 0;
+	return r == -EAGAIN ? err_set(err, -EBUSY, "container %s is already running",
+				      container->config.id)
+			    : r;
+}
+
+void container_remove_files(struct engine *engine, const char *uuid)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, uuid);
+	AUTO_FREE char *run_dir = launch_run_dir(engine->run, uuid);
+
+	path_remove_tree(run_dir, NULL);
+	path_remove_tree(dir, NULL);
 }
 
 int container_remove(struct engine *engine, const struct container *container, struct err *err)
@@ -58,8 +98,8 @@ int container_remove(struct engine *engine, const struct container *container, s
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = path_remove_tree(dir, err);
-	return r < 0 ? r : path_remove_tree(run_dir, err);
+	r = path_remove_tree(run_dir, err);
+	return r < 0 ? r : path_remove_tree(dir, err);
 }
 
 /* Holding the lock: nobody else starts, stops or removes it meanwhile. */
@@ -96,7 +136,7 @@ static int repair(struct engine *engine, struct container *container, struct err
 
 int container_truth(struct engine *engine, struct container *container, struct err *err)
 {
-	AUTO_FREE char *path = launch_lock_path(engine->run, container->uuid);
+	AUTO_FREE char *path = launch_lock_path(engine->root, container->uuid);
 	AUTO_CLOSE int fd = -1;
 
 	if (!container_is_active(container) || lock_is_held(path))

@@ -154,7 +154,7 @@ static int follow(struct engine *engine, const struct container *container, stru
 		  const char *path, int *fd, struct err *err)
 {
 	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
-	AUTO_FREE char *lock = launch_lock_path(engine->run, container->uuid);
+	AUTO_FREE char *lock = launch_lock_path(engine->root, container->uuid);
 	AUTO_CLOSE int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	char events[4096];
 	int r = 0;

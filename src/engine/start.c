@@ -168,6 +168,34 @@ static void clear_failed_start(struct engine *engine, const struct container *co
 		container_remove(engine, container, NULL);
 }
 
+/* The container with its lock, as it is once nobody else starts or removes it. */
+static int take_container(struct engine *engine, const char *id, struct container **ret_container,
+			  int *ret_lock_fd, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	CLEANUP(container_freep) struct container *now = NULL;
+	AUTO_CLOSE int lock_fd = -1;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (engine->created_lock_fd >= 0 && str_eq(engine->created_uuid, container->uuid)) {
+		*ret_lock_fd = TAKE_FD(engine->created_lock_fd);
+		*ret_container = TAKE_PTR(container);
+		return 0;
+	}
+	r = container_lock(engine, container, &lock_fd, err);
+	if (r < 0)
+		return r;
+	if (containers_get_uuid(engine->store, container->uuid, &now, NULL) == -ENOENT) {
+		container_remove_files(engine, container->uuid);
+		return err_set(err, -ENOENT, "container not found: %s", id);
+	}
+	*ret_lock_fd = TAKE_FD(lock_fd);
+	*ret_container = TAKE_PTR(container);
+	return 0;
+}
+
 int engine_start(struct engine *engine, const char *id, const struct stdio_options *stdio,
 		 int *ret_status, struct err *err)
 {
@@ -176,10 +204,8 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	struct attach_result result = { .status = 125 };
 	AUTO_CLOSE int lock_fd = -1;
 	int client = -1;
-	int r = engine_get(engine, id, &container, err);
+	int r = take_container(engine, id, &container, &lock_fd, err);
 
-	if (r == 0)
-		r = container_lock(engine, container, &lock_fd, err);
 	if (r < 0)
 		return r;
 	r = launch_container(engine, container, lock_fd, stdio, &client, err);

@@ -9,7 +9,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/lock.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
@@ -254,36 +253,37 @@ int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, s
 
 /* --- prune --- */
 
-/* Directories of containers (in parent) that no row names; their makers always write the row first.
- */
-static int prune_orphans(struct engine *engine, const char *parent, bool count,
-			 struct prune_result *result, struct err *err)
+/* Directories of containers (in parent) that no row names, and that nobody who is about to write
+ * one has locked. */
+static void prune_orphans(struct engine *engine, const char *parent, bool count,
+			  struct prune_result *result)
 {
 	DIR *dir = opendir(parent);
 	struct dirent *entry;
-	int r = 0;
 
-	while (dir && r == 0 && (entry = readdir(dir))) {
+	while (dir && (entry = readdir(dir))) {
 		CLEANUP(container_freep) struct container *container = NULL;
 		AUTO_FREE char *path = path_join(parent, "%s", entry->d_name);
-		AUTO_FREE char *lock = launch_lock_path(engine->run, entry->d_name);
+		AUTO_CLOSE int lock = -1;
 		struct err none = { 0 };
 		uint64_t bytes;
 
 		if (strlen(entry->d_name) != 36 ||
 		    containers_get_uuid(engine->store, entry->d_name, &container, &none) !=
 			    -ENOENT ||
-		    lock_is_held(lock))
+		    container_lock_uuid(engine, entry->d_name, &lock, NULL) < 0 ||
+		    containers_get_uuid(engine->store, entry->d_name, &container, &none) != -ENOENT)
 			continue;
 		bytes = count ? path_disk_usage(path) : 0;
-		r = path_remove_tree(path, err);
-		if (r == 0 && count)
+		container_remove_files(engine, entry->d_name);
+		if (path_exists(path))
+			continue;
+		if (count)
 			strv_push(&result->removed, entry->d_name);
 		result->reclaimed_bytes += bytes;
 	}
 	if (dir)
 		closedir(dir);
-	return r;
 }
 
 int engine_system_prune(struct engine *engine, bool all_images, struct prune_result *ret_result,
@@ -293,12 +293,11 @@ int engine_system_prune(struct engine *engine, bool all_images, struct prune_res
 	AUTO_FREE char *containers = path_join(engine->root, "containers");
 	int r = engine_prune_containers(engine, ret_result, err);
 
-	if (r == 0)
-		r = prune_orphans(engine, containers, true, ret_result, err);
-	if (r == 0)
-		r = prune_orphans(engine, engine->run, false, ret_result, err);
-	if (r == 0)
+	if (r == 0) {
+		prune_orphans(engine, containers, true, ret_result);
+		prune_orphans(engine, engine->run, false, ret_result);
 		r = engine_image_prune(engine, all_images, &images, err);
+	}
 	STRV_EACH (images.removed, it)
 		strv_push(&ret_result->removed, *it);
 	ret_result->reclaimed_bytes += images.reclaimed_bytes;

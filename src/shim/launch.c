@@ -116,9 +116,9 @@ char *launch_run_dir(const char *run, const char *uuid)
 	return path_join(run, "%s", uuid);
 }
 
-char *launch_lock_path(const char *run, const char *uuid)
+char *launch_lock_path(const char *root, const char *uuid)
 {
-	return path_join(run, "%s/lock", uuid);
+	return path_join(root, "containers/%s/lock", uuid);
 }
 
 char *launch_socket_path(const char *run, const char *uuid)

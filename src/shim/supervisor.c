@@ -540,7 +540,7 @@ static void remove_container(struct shim *shim)
 	struct err err = { 0 };
 
 	shim->log = log_writer_close(shim->log);
-	if (path_remove_tree(dir, &err) < 0 || path_remove_tree(run_dir, &err) < 0)
+	if (path_remove_tree(run_dir, &err) < 0 || path_remove_tree(dir, &err) < 0)
 		log_warning("container=%s %s", shim->container->config.id, err.message);
 }
 

@@ -134,6 +134,27 @@ waiting() {
 	assert_output $'one\ntwo'
 }
 
+@test "a run directory that differs or is gone does not make it look dead" {
+	waiting web
+	logged web ready
+	run -0 env HULL_RUN="$BATS_TEST_TMPDIR/other" "$HULL" list --format json
+	assert_equal "$(jq -r '.[0].status.state' <<< "$output")" running
+	run -1 env HULL_RUN="$BATS_TEST_TMPDIR/other" "$HULL" start web
+	assert_output 'Error: container web is already running'
+	assert_equal "$(state_of web)" running
+}
+
+@test "a prune beside it takes nothing from a run" {
+	local i pid
+	while :; do "$HULL" prune; done > "$BATS_TEST_TMPDIR/pruned" 2> /dev/null &
+	pid=$!
+	for i in 1 2 3 4 5 6; do
+		run -0 hull run --name "r$i" busybox true
+	done
+	kill "$pid"
+	wait "$pid" || true
+}
+
 @test "exec runs beside the program: streams, status, environment, directory, user" {
 	hull run -d --name web -e A=1 -w /etc busybox sleep 1000
 	run -0 --separate-stderr hull exec web sh -c 'echo out; echo err >&2'
