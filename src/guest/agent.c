@@ -23,6 +23,7 @@
 #include "guest/clock.h"
 #include "guest/mounts.h"
 #include "guest/process.h"
+#include "guest/rehearsal.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 #include "proto/mux.h"
@@ -221,6 +222,7 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	r = msg_session_decode(agent->session_bytes, size, &agent->session);
 	if (r < 0)
 		return r;
+	rehearsal_go(agent->session.rehearse);
 	if (begin_session(agent, &err) < 0) {
 		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
 		return 0;

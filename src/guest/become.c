@@ -237,7 +237,7 @@ uint32_t become(const struct msg_process *process, const char *hostname, const i
 	    enter_cwd(process->cwd, err) < 0 || drop_privileges(process, &user, err) < 0)
 		return BECOME_SETUP_FAILED;
 	reset_signals();
-	sys_stay_on_one_cpu(false);
+	sys_use_cpu(-1);
 	timeline_point("process: ready to execute");
 	return execute(process->args, full_environment(process, hostname, &user), err);
 }

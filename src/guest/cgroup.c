@@ -49,11 +49,11 @@ static int set_or_max(int cgroup_fd, const char *file, uint64_t value, struct er
 
 static int set_cpus(int cgroup_fd, const struct msg_limits *limits, struct err *err)
 {
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned online = sys_cpu_count();
 	char text[64] = "\n"; /* all */
 	int r;
 
-	if (limits->cpus && (long)limits->cpus < online)
+	if (limits->cpus && limits->cpus < online)
 		snprintf(text, sizeof(text), "0-%u", limits->cpus - 1);
 	r = set(cgroup_fd, "cpuset.cpus", text, err);
 	if (r < 0)

@@ -33,6 +33,7 @@
 #include "guest/modules.h"
 #include "guest/mounts.h"
 #include "guest/power.h"
+#include "guest/rehearsal.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 
@@ -154,7 +155,7 @@ static int boot(struct err *err)
 
 	/* What happens between a restore and the program's start is one chain: a second CPU only
 	 * adds wake-ups, which are dear under emulation. The container's processes get all CPUs. */
-	sys_stay_on_one_cpu(true);
+	sys_use_cpu(0);
 	modules_load("/modules");
 	r = mount_base(err);
 	if (r == 0)
@@ -178,6 +179,7 @@ static int boot(struct err *err)
 	r = stage_start(cgroup_fd, &stage, err);
 	if (r < 0)
 		return r;
+	rehearsal_start();
 	/* After the container's process has its namespace, which therefore has no part in it. */
 	r = mounts_scratch_early(err);
 	if (r < 0)
@@ -189,9 +191,12 @@ static int boot(struct err *err)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct err err = { 0 };
+
+	if (argc == 2 && str_eq(argv[1], REHEARSAL_ARGUMENT))
+		return 0;
 
 	log_init("hull-init", LOG_LEVEL_INFO);
 	if (getpid() != 1) {

@@ -8,6 +8,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,13 +71,24 @@ int sys_pivot_root(const char *new_root, const char *put_old)
 	return result(syscall(SYS_pivot_root, new_root, put_old));
 }
 
-void sys_stay_on_one_cpu(bool one)
+unsigned sys_cpu_count(void)
+{
+	char text[64] = "";
+	unsigned last = 0;
+
+	/* "0" or "0-3": sysconf() counts what this process may use. */
+	if (sys_read_file("/sys/devices/system/cpu/online", text, sizeof(text)) > 0)
+		sscanf(text, "0-%u", &last);
+	return last + 1;
+}
+
+void sys_use_cpu(int cpu)
 {
 	cpu_set_t set;
 
-	memset(&set, one ? 0 : 0xff, sizeof(set));
-	if (one)
-		CPU_SET(0, &set);
+	memset(&set, cpu >= 0 ? 0 : 0xff, sizeof(set));
+	if (cpu >= 0)
+		CPU_SET((size_t)cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 }
 

@@ -20,8 +20,10 @@ int sys_move_mount(int fd, int target_fd);
 int sys_set_read_only(int mount_fd, int recursive);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_finit_module(int fd);
-/* This process and its children on CPU 0 alone, or on all that its cgroup allows. */
-void sys_stay_on_one_cpu(bool one);
+/* This process and its children on that CPU alone, or (-1) on all that its cgroup allows. */
+void sys_use_cpu(int cpu);
+/* How many CPUs there are, whatever this process may use. */
+unsigned sys_cpu_count(void);
 /* fork() into other namespaces and a cgroup (-1: this one). Returns as fork does. */
 pid_t sys_clone(uint64_t flags, int cgroup_fd, int *ret_pidfd);
 

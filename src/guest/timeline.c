@@ -19,6 +19,11 @@ void timeline_init(void)
 	shared = memory == MAP_FAILED ? NULL : memory;
 }
 
+void timeline_mute(void)
+{
+	shared = NULL;
+}
+
 void timeline_begin(void)
 {
 	if (!shared)

@@ -7,6 +7,8 @@
 
 /* Once, before the container's process is made. */
 void timeline_init(void);
+/* No points of this process and its children from now on. */
+void timeline_mute(void);
 /* Begins anew: now is 0. */
 void timeline_begin(void);
 /* Notes a point; name is borrowed for ever (a literal). Beyond the maximum points are lost. */

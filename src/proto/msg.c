@@ -286,6 +286,7 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 		pack_string(out, msg->files[i].content);
 		pack_u32(out, msg->files[i].mode);
 	}
+	pack_u8(out, msg->rehearse);
 	pack_u8(out, msg->timeline);
 	pack_u8(out, msg->has_process);
 	if (msg->has_process)
@@ -316,6 +317,7 @@ static void unpack_session(struct unpack *in, struct msg_session *msg)
 		require(in, (*it)[0] == '/');
 	unpack_mounts(in, msg);
 	unpack_files(in, msg);
+	msg->rehearse = unpack_bool(in);
 	msg->timeline = unpack_bool(in);
 	msg->has_process = unpack_bool(in);
 	if (msg->has_process) {

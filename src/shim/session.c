@@ -243,7 +243,7 @@ static struct msg_limits limits_of(const struct container_config *config,
 
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
 		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   bool timeline, struct sbuf *out, struct err *err)
+		   bool rehearse, bool timeline, struct sbuf *out, struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
@@ -266,6 +266,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 		.masked_paths = config->privileged ? NULL : config->masked_paths,
 		.read_only_paths = config->privileged ? NULL : config->read_only_paths,
 		.sysctls = config->sysctls,
+		.rehearse = rehearse,
 		.timeline = timeline,
 		.has_process = true,
 	};

@@ -23,6 +23,6 @@ int session_encode_process(const struct process_config *process, uint32_t id, bo
  * machine_memory_bytes is the machine's memory: a smaller limit is kept by the guest's cgroup. */
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
 		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   bool timeline, struct sbuf *out, struct err *err);
+		   bool rehearse, bool timeline, struct sbuf *out, struct err *err);
 
 #endif
