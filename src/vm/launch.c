@@ -140,6 +140,8 @@ static void add_channels(char ***argv, const struct launch *launch)
 	add(argv, "-chardev", "socket,id=agent,fd=%d", LAUNCH_FD_AGENT);
 	if (console)
 		add(argv, "-chardev", "file,id=console,path=%s,append=on", console);
+	else if (launch->has_console)
+		add(argv, "-chardev", "socket,id=console,fd=%d", LAUNCH_FD_CONSOLE);
 	else
 		add(argv, "-chardev", "null,id=console");
 	add(argv, "-serial", "chardev:console");
@@ -226,8 +228,8 @@ static int open_log(const char *path, int64_t *ret_offset, struct err *err)
 	return TAKE_FD(fd);
 }
 
-int launch_start(const struct launch *launch, int state_fd, int ram_fd, const char *log_path,
-		 struct launch_process *ret_process, struct err *err)
+int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
+		 const char *log_path, struct launch_process *ret_process, struct err *err)
 {
 	AUTO_STRV char **argv = launch_argv(launch);
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -252,20 +254,29 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, const ch
 		return r;
 	agent = pair[0];
 	agent_peer = pair[1];
-	const struct proc_fd fds[] = {
+	const struct proc_fd optional[] = {
+		{ state_fd, LAUNCH_FD_STATE },
+		{ ram_fd, LAUNCH_FD_RAM },
+		{ console_fd, LAUNCH_FD_CONSOLE },
+	};
+	struct proc_fd fds[5 + ARRAY_SIZE(optional)] = {
 		{ nothing, 0 },
 		{ log, 1 },
 		{ log, 2 },
 		{ qmp_peer, LAUNCH_FD_QMP },
 		{ agent_peer, LAUNCH_FD_AGENT },
-		{ state_fd, LAUNCH_FD_STATE },
-		{ ram_fd, LAUNCH_FD_RAM },
 	};
+	size_t fd_count = 5;
+
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
+		if (optional[i].from >= 0)
+			fds[fd_count++] = optional[i];
+
 	const struct proc_spec spec = {
 		.argv = argv,
 		.environment = launch_environment(),
 		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds) - (ram_fd < 0) - (state_fd < 0),
+		.fd_count = fd_count,
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,
