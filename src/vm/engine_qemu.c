@@ -190,6 +190,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.use = template ? LAUNCH_RESTORE : LAUNCH_COLD,
 		.shape = &options->shape,
 		.disks = options->disks,
+		.extent_dirs = options->extent_dirs,
 		.has_console = options->console_path,
 	};
 	int r = open_console(qemu, options->console_path, &console, err);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/landlock.h"
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/sock.h"
@@ -228,6 +229,37 @@ static int open_log(const char *path, int64_t *ret_offset, struct err *err)
 	return TAKE_FD(fd);
 }
 
+/* A machine whose guest is hostile may take over its emulator: that reaches then its program, its
+ * disks, and no more. The maker of a template runs nothing of anybody's. 0: not confined. */
+static int confine(const struct launch *launch, struct err *err)
+{
+	struct landlock_path paths[16 + MACHINE_DISK_SLOTS] = {
+		{ .path = launch->shape->qemu, .execute = true },
+		{ .path = "/usr", .execute = true },
+		{ .path = "/lib", .execute = true },
+		{ .path = "/lib64", .execute = true },
+		{ .path = "/etc/ld.so.cache" },
+		{ .path = "/dev/null", .write = true },
+		{ .path = "/dev/urandom" },
+		{ .path = "/dev/kvm", .write = true },
+		{ .path = launch->ram_path, .write = true },
+		{ .path = launch->initramfs },
+		{ .path = launch->use == LAUNCH_RESTORE ? NULL : launch->shape->kernel },
+	};
+	size_t count = 11;
+	int fd;
+
+	if (launch->use == LAUNCH_TEMPLATE)
+		return 0;
+	for (size_t i = 0; launch->disks && i < MACHINE_DISK_SLOTS; i++)
+		paths[count++] =
+			(struct landlock_path){ .path = launch->disks[i].path, .write = i > 0 };
+	for (size_t i = 0; launch->extent_dirs && i < 2; i++)
+		paths[count++] = (struct landlock_path){ .path = launch->extent_dirs[i] };
+	fd = landlock_open(paths, count, err);
+	return fd == -ENOSYS ? 0 : fd;
+}
+
 int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
 		 const char *log_path, struct launch_process *ret_process, struct err *err)
 {
@@ -235,6 +267,7 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	AUTO_CLOSE int log = -1;
 	AUTO_CLOSE int qmp = -1, qmp_peer = -1, agent = -1, agent_peer = -1;
+	AUTO_CLOSE int landlock = -1;
 	struct launch_process process = { 0 };
 	int pair[2];
 	int r;
@@ -272,8 +305,15 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 		if (optional[i].from >= 0)
 			fds[fd_count++] = optional[i];
 
+	landlock = confine(launch, err);
+	if (landlock < 0)
+		return landlock;
+	if (landlock == 0)
+		landlock = -1;
+
 	const struct proc_spec spec = {
 		.argv = argv,
+		.landlock_fd = landlock,
 		.environment = launch_environment(),
 		.fds = fds,
 		.fd_count = fd_count,

@@ -31,7 +31,8 @@ enum launch_fd {
 struct launch {
 	enum launch_use use;
 	const struct machine_shape *shape;
-	const struct vm_disk *disks; /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const struct vm_disk *disks;    /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const char *const *extent_dirs; /* two; NULL: none */
 	const char *ram_path;
 	const char *initramfs;
 	const char *console_path; /* NULL: as has_console says */

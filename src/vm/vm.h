@@ -33,8 +33,9 @@ struct vm_options {
 	const struct template *template;          /* NULL: cold boot */
 	const char *work_dir;                     /* for what a cold boot needs (its initramfs) */
 	struct vm_disk disks[MACHINE_DISK_SLOTS]; /* serial in the guest: "slot0" … */
-	const char *console_path; /* boot messages are appended here, at most VM_CONSOLE_MAX */
-	const char *log_path;     /* the emulator's own messages */
+	const char *extent_dirs[2]; /* where what a VMDK disk consists of lies; NULL: none */
+	const char *console_path;   /* boot messages are appended here, at most VM_CONSOLE_MAX */
+	const char *log_path;       /* the emulator's own messages */
 };
 
 struct vm;
