@@ -24,6 +24,8 @@ struct proc_spec {
 			     it */
 	bool die_with_parent; /* SIGKILL when the thread that spawned it ends */
 	bool no_new_privileges;
+	int landlock_fd;    /* what it is confined to (base/landlock.h); 0: nothing. Needs
+			       no_new_privileges */
 	bool no_huge_pages; /* memory is given page by page, even where it asks for more */
 };
 

@@ -394,6 +394,8 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 {
 	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
 	AUTO_FREE char *scratch = path_join(dir, "scratch.img");
+	AUTO_FREE char *layers = path_join(shim->launch.root, "layers");
+	AUTO_FREE char *disks = path_join(shim->launch.root, "disks");
 	AUTO_FREE char *console = path_join(dir, "boot.log");
 	AUTO_FREE char *emulator_log = path_join(dir, "vm.log");
 	struct vm_options options = {
@@ -407,6 +409,7 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 		.template = use_template ? &shim->template : NULL,
 		.work_dir = dir,
 		.disks[0] = { shim->launch.root_disk, VM_DISK_VMDK },
+		.extent_dirs = { layers, disks },
 		.console_path = console,
 		.log_path = emulator_log,
 	};

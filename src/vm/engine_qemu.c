@@ -12,13 +12,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/proc.h"
+#include "base/sock.h"
 #include "base/str.h"
 #include "vm/engine.h"
 #include "vm/initramfs.h"
@@ -43,6 +46,10 @@ struct qemu {
 	struct loop *loop; /* borrowed; NULL until watched */
 	const struct vm_ops *ops;
 	void *ctx;
+	int console_fd;        /* owned; the emulator's console, -1: none or ended */
+	int console_file;      /* owned; -1: none */
+	uint64_t console_room; /* bytes that may still be written to it */
+	struct loop_source *console_source;
 	int pid_fd;                      /* owned */
 	struct loop_source *qmp_source;  /* owned; NULL when the channel has ended */
 	struct loop_source *pid_source;  /* owned */
@@ -54,12 +61,83 @@ static struct qemu *of_vm(struct vm *vm)
 	return (struct qemu *)vm;
 }
 
+/* --- the console --- */
+
+static int open_console(struct qemu *qemu, const char *path, int *ret_peer, struct err *err)
+{
+	AUTO_CLOSE int file = -1;
+	struct stat st;
+	int pair[2];
+	int r;
+
+	if (!path)
+		return 0;
+	file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (file < 0 || fstat(file, &st) < 0)
+		return err_set(err, -errno, "cannot open the console's log '%s': %m", path);
+	if (st.st_size >= VM_CONSOLE_MAX && ftruncate(file, 0) == 0)
+		st.st_size = 0;
+	r = sock_pair(pair, err);
+	if (r < 0)
+		return r;
+	qemu->console_room =
+		st.st_size < VM_CONSOLE_MAX ? VM_CONSOLE_MAX - (uint64_t)st.st_size : 0;
+	qemu->console_file = TAKE_FD(file);
+	qemu->console_fd = pair[0];
+	*ret_peer = pair[1];
+	fd_set_nonblock(qemu->console_fd, true);
+	return 0;
+}
+
+/* Writes down what has come. False when there is no more to come. */
+static bool read_console(struct qemu *qemu)
+{
+	char text[4096];
+	ssize_t n;
+
+	if (qemu->console_fd < 0)
+		return false;
+	/* A chunk at a time: a guest that never falls silent does not keep the loop. */
+	n = read(qemu->console_fd, text, sizeof(text));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (n == 0)
+		return false;
+	if ((uint64_t)n > qemu->console_room)
+		n = (ssize_t)qemu->console_room;
+	qemu->console_room -= (uint64_t)n;
+	fd_write_all(qemu->console_file, text,
+		     (size_t)n); /* a full disk costs the messages alone */
+	return true;
+}
+
+static void on_console(void *ctx, int fd, uint32_t events)
+{
+	struct qemu *qemu = ctx;
+
+	if (!read_console(qemu))
+		qemu->console_source = loop_remove(qemu->console_source);
+}
+
+/* What the emulator wrote before it ended. */
+static void finish_console(struct qemu *qemu)
+{
+	qemu->console_source = loop_remove(qemu->console_source);
+	if (qemu->console_fd < 0)
+		return;
+	fd_set_nonblock(qemu->console_fd, false); /* it has ended: there is an end to be read */
+	while (read_console(qemu))
+		;
+	close(TAKE_FD(qemu->console_fd));
+}
+
 static void reap(struct qemu *qemu)
 {
 	if (qemu->pid == 0)
 		return;
 	qemu->status = proc_wait(qemu->pid);
 	qemu->pid = 0;
+	finish_console(qemu);
 	if (qemu->initramfs)
 		unlink(qemu->initramfs);
 }
@@ -87,6 +165,9 @@ static void qemu_free(struct vm *vm)
 		close(qemu->agent_fd);
 	if (qemu->pid_fd >= 0)
 		close(qemu->pid_fd);
+	finish_console(qemu);
+	if (qemu->console_file >= 0)
+		close(qemu->console_file);
 	free(qemu->log_path);
 	free(qemu->initramfs);
 	free(qemu);
@@ -104,14 +185,18 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 {
 	const struct template *template = options->template;
 	AUTO_CLOSE int state = -1;
+	AUTO_CLOSE int console = -1;
 	struct launch launch = {
 		.use = template ? LAUNCH_RESTORE : LAUNCH_COLD,
 		.shape = &options->shape,
 		.disks = options->disks,
-		.console_path = options->console_path,
+		.extent_dirs = options->extent_dirs,
+		.has_console = options->console_path,
 	};
-	int r;
+	int r = open_console(qemu, options->console_path, &console, err);
 
+	if (r < 0)
+		return r;
 	if (template) {
 		state = open(template->state_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (state < 0)
@@ -126,7 +211,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		launch.initramfs = qemu->initramfs;
 		launch.tsc_khz = launch_measure_tsc_khz();
 	}
-	return launch_start(&launch, state, -1, options->log_path, ret_process, err);
+	return launch_start(&launch, state, -1, console, options->log_path, ret_process, err);
 }
 
 static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
@@ -140,6 +225,8 @@ static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, stru
 		.restoring = options->template,
 		.log_path = xstrdup(options->log_path),
 		.agent_fd = -1,
+		.console_fd = -1,
+		.console_file = -1,
 		.pid_fd = -1,
 	};
 	r = start(options, qemu, &process, err);
@@ -278,6 +365,9 @@ static void qemu_watch(struct vm *vm, struct loop *loop, const struct vm_ops *op
 	qemu->pid_fd = proc_pidfd(qemu->pid);
 	qemu->qmp_source = loop_add_fd(loop, qmp_fd(qemu->qmp), EPOLLIN, on_qmp, qemu);
 	qemu->pid_source = loop_add_fd(loop, qemu->pid_fd, EPOLLIN, on_exit_of_qemu, qemu);
+	if (qemu->console_fd >= 0)
+		qemu->console_source =
+			loop_add_fd(loop, qemu->console_fd, EPOLLIN, on_console, qemu);
 	qemu->event_timer = loop_add_timer(loop, on_event_timer, qemu);
 	loop_arm(qemu->event_timer, 0);
 }

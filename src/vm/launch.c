@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/landlock.h"
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/sock.h"
@@ -140,6 +141,8 @@ static void add_channels(char ***argv, const struct launch *launch)
 	add(argv, "-chardev", "socket,id=agent,fd=%d", LAUNCH_FD_AGENT);
 	if (console)
 		add(argv, "-chardev", "file,id=console,path=%s,append=on", console);
+	else if (launch->has_console)
+		add(argv, "-chardev", "socket,id=console,fd=%d", LAUNCH_FD_CONSOLE);
 	else
 		add(argv, "-chardev", "null,id=console");
 	add(argv, "-serial", "chardev:console");
@@ -226,13 +229,45 @@ static int open_log(const char *path, int64_t *ret_offset, struct err *err)
 	return TAKE_FD(fd);
 }
 
-int launch_start(const struct launch *launch, int state_fd, int ram_fd, const char *log_path,
-		 struct launch_process *ret_process, struct err *err)
+/* A machine whose guest is hostile may take over its emulator: that reaches then its program, its
+ * disks, and no more. The maker of a template runs nothing of anybody's. 0: not confined. */
+static int confine(const struct launch *launch, struct err *err)
+{
+	struct landlock_path paths[16 + MACHINE_DISK_SLOTS] = {
+		{ .path = launch->shape->qemu, .execute = true },
+		{ .path = "/usr", .execute = true },
+		{ .path = "/lib", .execute = true },
+		{ .path = "/lib64", .execute = true },
+		{ .path = "/etc/ld.so.cache" },
+		{ .path = "/dev/null", .write = true },
+		{ .path = "/dev/urandom" },
+		{ .path = "/dev/kvm", .write = true },
+		{ .path = launch->ram_path, .write = true },
+		{ .path = launch->initramfs },
+		{ .path = launch->use == LAUNCH_RESTORE ? NULL : launch->shape->kernel },
+	};
+	size_t count = 11;
+	int fd;
+
+	if (launch->use == LAUNCH_TEMPLATE)
+		return 0;
+	for (size_t i = 0; launch->disks && i < MACHINE_DISK_SLOTS; i++)
+		paths[count++] =
+			(struct landlock_path){ .path = launch->disks[i].path, .write = i > 0 };
+	for (size_t i = 0; launch->extent_dirs && i < 2; i++)
+		paths[count++] = (struct landlock_path){ .path = launch->extent_dirs[i] };
+	fd = landlock_open(paths, count, err);
+	return fd == -ENOSYS ? 0 : fd;
+}
+
+int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
+		 const char *log_path, struct launch_process *ret_process, struct err *err)
 {
 	AUTO_STRV char **argv = launch_argv(launch);
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	AUTO_CLOSE int log = -1;
 	AUTO_CLOSE int qmp = -1, qmp_peer = -1, agent = -1, agent_peer = -1;
+	AUTO_CLOSE int landlock = -1;
 	struct launch_process process = { 0 };
 	int pair[2];
 	int r;
@@ -252,20 +287,36 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, const ch
 		return r;
 	agent = pair[0];
 	agent_peer = pair[1];
-	const struct proc_fd fds[] = {
+	const struct proc_fd optional[] = {
+		{ state_fd, LAUNCH_FD_STATE },
+		{ ram_fd, LAUNCH_FD_RAM },
+		{ console_fd, LAUNCH_FD_CONSOLE },
+	};
+	struct proc_fd fds[5 + ARRAY_SIZE(optional)] = {
 		{ nothing, 0 },
 		{ log, 1 },
 		{ log, 2 },
 		{ qmp_peer, LAUNCH_FD_QMP },
 		{ agent_peer, LAUNCH_FD_AGENT },
-		{ state_fd, LAUNCH_FD_STATE },
-		{ ram_fd, LAUNCH_FD_RAM },
 	};
+	size_t fd_count = 5;
+
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
+		if (optional[i].from >= 0)
+			fds[fd_count++] = optional[i];
+
+	landlock = confine(launch, err);
+	if (landlock < 0)
+		return landlock;
+	if (landlock == 0)
+		landlock = -1;
+
 	const struct proc_spec spec = {
 		.argv = argv,
+		.landlock_fd = landlock,
 		.environment = launch_environment(),
 		.fds = fds,
-		.fd_count = ARRAY_SIZE(fds) - (ram_fd < 0) - (state_fd < 0),
+		.fd_count = fd_count,
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,

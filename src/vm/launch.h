@@ -25,15 +25,18 @@ enum launch_fd {
 	LAUNCH_FD_AGENT = 4,
 	LAUNCH_FD_STATE = 5,
 	LAUNCH_FD_RAM = 6,
+	LAUNCH_FD_CONSOLE = 7,
 };
 
 struct launch {
 	enum launch_use use;
 	const struct machine_shape *shape;
-	const struct vm_disk *disks; /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const struct vm_disk *disks;    /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const char *const *extent_dirs; /* two; NULL: none */
 	const char *ram_path;
 	const char *initramfs;
-	const char *console_path; /* NULL: boot messages are lost */
+	const char *console_path; /* NULL: as has_console says */
+	bool has_console;         /* boot messages go to LAUNCH_FD_CONSOLE; else they are lost */
 	uint32_t tsc_khz;         /* of the host */
 };
 
@@ -51,10 +54,11 @@ struct launch_process {
 	int64_t log_offset; /* where its messages begin in the log */
 };
 
-/* Starts the emulator, which dies with the calling thread. state_fd and ram_fd (borrowed, -1 none)
- * become LAUNCH_FD_STATE and LAUNCH_FD_RAM. log_path: where its messages are appended. */
-int launch_start(const struct launch *launch, int state_fd, int ram_fd, const char *log_path,
-		 struct launch_process *ret_process, struct err *err);
+/* Starts the emulator, which dies with the calling thread. state_fd, ram_fd and console_fd
+ * (borrowed, -1 none) become LAUNCH_FD_STATE, LAUNCH_FD_RAM and LAUNCH_FD_CONSOLE. log_path: where
+ * its messages are appended. */
+int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
+		 const char *log_path, struct launch_process *ret_process, struct err *err);
 /* The last line that the emulator wrote to its log since it started ("" if none); owned. */
 char *launch_last_words(const char *log_path, int64_t log_offset);
 

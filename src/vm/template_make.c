@@ -100,7 +100,8 @@ static int maker_start(struct maker *maker, struct err *err)
 		r = copy_scratch(maker, scratch, err);
 	if (r < 0)
 		return r;
-	r = launch_start(&launch, maker->state_fd, maker->ram_fd, maker->log_path, &process, err);
+	r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, maker->log_path, &process,
+			 err);
 	if (r < 0)
 		return r;
 	maker->pid = process.pid;

@@ -14,6 +14,10 @@
 #include "vm/machine.h"
 #include "vm/template.h"
 
+/* Of the console's file. A guest says as much as it likes for as long as it lives: what comes after
+ * that is lost. A restart begins a new file when this one is full. */
+#define VM_CONSOLE_MAX (4 << 20)
+
 enum vm_disk_format {
 	VM_DISK_RAW,
 	VM_DISK_VMDK, /* a descriptor of flat extents (disk/merge.h) */
@@ -29,8 +33,9 @@ struct vm_options {
 	const struct template *template;          /* NULL: cold boot */
 	const char *work_dir;                     /* for what a cold boot needs (its initramfs) */
 	struct vm_disk disks[MACHINE_DISK_SLOTS]; /* serial in the guest: "slot0" … */
-	const char *console_path;                 /* boot messages are appended here */
-	const char *log_path;                     /* the emulator's own messages */
+	const char *extent_dirs[2]; /* where what a VMDK disk consists of lies; NULL: none */
+	const char *console_path;   /* boot messages are appended here, at most VM_CONSOLE_MAX */
+	const char *log_path;       /* the emulator's own messages */
 };
 
 struct vm;

@@ -264,7 +264,7 @@ static void test_launch_reports_what_cannot_start(void **state)
 	struct err err = { 0 };
 
 	shape.qemu = "/nowhere/qemu";
-	assert_int_equal(launch_start(&launch, -1, -1, log, &process, &err), -ENOENT);
+	assert_int_equal(launch_start(&launch, -1, -1, -1, log, &process, &err), -ENOENT);
 	assert_string_equal(err.message, "cannot start '/nowhere/qemu': No such file or directory");
 }
 
