@@ -47,7 +47,10 @@ static int stop_run(struct cli *cli, const void *values, char **args, struct err
 		r = cli_containers(cli, options->all, args, cli_fits_active, &ids, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
-	return r < 0 ? r : cli_each(cli, ids, stop_one, options);
+	if (r < 0)
+		return r;
+	engine_stop_announce(engine, ids, options->signal, options->timeout_s);
+	return cli_each(cli, ids, stop_one, options);
 }
 
 const struct command cmd_stop = {

@@ -42,6 +42,12 @@ static int parse_signal(const char *text, int fallback, uint32_t *ret_signal, st
 	return 0;
 }
 
+/* At most a day. */
+static uint32_t timeout_ms(uint32_t seconds)
+{
+	return seconds > 86400 ? 86400000 : seconds * 1000;
+}
+
 int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
 		struct err *err)
 {
@@ -54,12 +60,34 @@ int engine_stop(struct engine *engine, const char *id, const char *signal, uint3
 		r = engine_get(engine, id, &container, err);
 	if (r < 0 || !container_is_active(container))
 		return r;
-	r = request(engine, container, CTL_STOP, number,
-		    timeout_s > 86400 ? 86400000 : timeout_s * 1000, NULL, &request_err);
+	r = request(engine, container, CTL_STOP, number, timeout_ms(timeout_s), NULL, &request_err);
 	/* It may have ended by itself meanwhile, with its shim. */
 	if (r == -EINVAL || r == -EPIPE)
 		return 0;
 	return r < 0 ? err_set(err, r, "%s", request_err.message) : 0;
+}
+
+void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
+			  uint32_t timeout_s)
+{
+	uint32_t number = 0;
+
+	if (parse_signal(signal, 0, &number, NULL) < 0)
+		return;
+	STRV_EACH (ids, it) {
+		CLEANUP(container_freep) struct container *container = NULL;
+		AUTO_SBUF struct sbuf payload = { 0 };
+		int fd;
+
+		if (engine_get(engine, *it, &container, NULL) < 0 ||
+		    !container_is_active(container))
+			continue;
+		fd = client_connect(engine->run, container->uuid, NULL);
+		if (fd < 0)
+			continue;
+		ctl_numbers_encode(number, timeout_ms(timeout_s), &payload);
+		client_tell(fd, CTL_STOP, &payload);
+	}
 }
 
 int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err)

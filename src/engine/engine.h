@@ -128,6 +128,10 @@ int engine_exec(struct engine *engine, const char *id, const struct exec_options
 /* signal NULL: the container's stop signal. Stopping what is stopped is no error. */
 int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
 		struct err *err);
+/* Tells several that they will be stopped, so that they go down at the same time; engine_stop then
+ * waits for each and reports what went wrong. */
+void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
+			  uint32_t timeout_s);
 /* -EINVAL with "container X is not running". signal NULL: KILL. */
 int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err);
 /* A running one only with force. *ret_id: the full id; owned by the caller. */

@@ -32,8 +32,12 @@ int engine_system_stop(struct engine *engine, struct err *err)
 {
 	CLEANUP(container_list_release) struct container_list list = { 0 };
 	int r = engine_list(engine, &list, err);
+	AUTO_STRV char **ids = NULL;
 	int first = 0;
 
+	for (size_t i = 0; r == 0 && i < list.count; i++)
+		strv_push(&ids, list.items[i]->config.id);
+	engine_stop_announce(engine, ids, NULL, 5);
 	for (size_t i = 0; r == 0 && i < list.count; i++) {
 		struct err stop_err = { 0 };
 		int s = engine_stop(engine, list.items[i]->config.id, NULL, 5, &stop_err);

@@ -6,8 +6,10 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/loop.h"
 #include "base/sock.h"
+#include "proto/frame.h"
 #include "proto/mux.h"
 #include "shim/launch.h"
 
@@ -83,6 +85,18 @@ static void ignore_data(void *ctx, uint32_t stream, const uint8_t *data, size_t 
 
 static void ignore_stream(void *ctx, uint32_t stream)
 {
+}
+
+int client_tell(int fd, uint16_t type, const struct sbuf *payload)
+{
+	AUTO_CLOSE int owned = fd;
+	uint8_t header[FRAME_HEADER_SIZE];
+	int r;
+
+	frame_encode(&(struct frame_header){ .length = (uint32_t)payload->length, .type = type },
+		     header);
+	r = fd_write_all(owned, header, sizeof(header));
+	return r < 0 ? r : fd_write_all(owned, payload->text, payload->length);
 }
 
 int client_request(int fd, uint16_t type, const struct sbuf *payload,

@@ -26,6 +26,9 @@ struct client_reply {
 int client_request(int fd, uint16_t type, const struct sbuf *payload,
 		   struct client_reply *ret_reply, struct err *err);
 
+/* Sends a request over fd (taken) and does not wait for its answer. 0 or negative errno. */
+int client_tell(int fd, uint16_t type, const struct sbuf *payload);
+
 struct attach_options {
 	bool input;              /* our stdin goes to the process */
 	bool output;             /* its output comes to our stdout and stderr */

@@ -114,6 +114,11 @@ int engine_exec(struct engine *engine, const char *id, const struct exec_options
 	return check(id, err) < 0 ? -ENOENT : run(ret_status, err);
 }
 
+void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
+			  uint32_t timeout_s)
+{
+}
+
 int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
 		struct err *err)
 {
