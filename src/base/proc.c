@@ -61,8 +61,7 @@ static int child_setup(const struct proc_spec *spec, pid_t parent)
 		return -errno; /* EINVAL: a kernel without huge pages */
 	if (spec->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	if (spec->landlock_fd > 0 &&
-	    syscall(SYS_landlock_restrict_self, spec->landlock_fd, 0) < 0)
+	if (spec->landlock_fd > 0 && syscall(SYS_landlock_restrict_self, spec->landlock_fd, 0) < 0)
 		return -errno;
 	r = place_fds(spec);
 	if (r < 0)

@@ -391,6 +391,9 @@ void server_report_end(struct shim *shim)
 				&(struct ctl_exited){ shim->main_status, shim->oom_killed },
 				&payload);
 			server_send(client, CTL_EXITED, &payload);
+		} else if (shim->failure.code) {
+			server_send_error(client, shim->failure.code, shim->failure.status,
+					  shim->failure.message);
 		} else {
 			refuse_not_running(client);
 		}

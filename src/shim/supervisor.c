@@ -657,8 +657,6 @@ int shim_run(struct shim *shim, struct err *err)
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
 		set_failure(shim, r, STATUS_NOT_STARTED, err->message);
-		server_send_error(first, r, 125, err->message);
-		server_drop(first);
 		act_end(shim);
 		r = 0;
 	} else {
