@@ -203,6 +203,12 @@ int engine_image_import_builtin(struct engine *engine, const char *reference, ch
 	return r < 0 ? r : result_text(result, "reference", ret_reference, err);
 }
 
+static bool is_no_answer(int r)
+{
+	return r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNREFUSED || r == -ECONNRESET ||
+	       r == -ETIMEDOUT;
+}
+
 /* The builtin busybox stands in when no registry answers, so that the first minute needs no
  * Internet. */
 static int fetch(struct engine *engine, const char *name, const char *normalised,
@@ -211,8 +217,8 @@ static int fetch(struct engine *engine, const char *name, const char *normalised
 	struct err ignored = { 0 };
 	int r = engine_image_pull(engine, name, options, false, NULL, err);
 
-	if (r == 0 || r == -ENOENT || r == -EINTR || r == -ECANCELED ||
-	    !str_eq(normalised, "docker.io/library/busybox:latest"))
+	/* A registry that answers wrongly (its certificate, a digest) is not made up for. */
+	if (!is_no_answer(r) || !str_eq(normalised, "docker.io/library/busybox:latest"))
 		return r;
 	if (engine_image_import_builtin(engine, name, NULL, &ignored) < 0)
 		return r;
@@ -267,8 +273,14 @@ int images_require(struct engine *engine, const char *name, const struct fetch_o
 		/* The index is here, this platform of it not (yet). */
 		struct err pull_err = { 0 };
 
-		if (engine_image_pull(engine, name, options, false, NULL, &pull_err) == 0)
+		if (engine_image_pull(engine, name, options, false, NULL, &pull_err) == 0) {
+			/* Its tag may have moved. */
+			image_row_release(&row);
+			r = images_get(engine->store, normalised, &row, err);
+			if (r < 0)
+				return r;
 			r = image_open(engine->root, name, row.digest, &platform, &image, err);
+		}
 	}
 	if (r < 0)
 		return r;

@@ -3,7 +3,7 @@
  * A template is a cache: nothing in it is worth a sync, everything in it is checked. The manifest
  * is written last into a directory of temporary name, which is then renamed. After a power cut the
  * manifest may be there and the memory file's pages not: hence the digest of the whole file, once
- * per boot of the host; between boots, size, time of change and inode tell.
+ * per boot of the host; between boots, size, times and inode tell.
  */
 #include "vm/template.h"
 
@@ -89,10 +89,12 @@ static int add_file(json_t *manifest, const char *name, const char *path, uint32
 	if (stat(path, &st) < 0)
 		return err_set(err, -errno, "cannot stat '%s': %m", path);
 	json_object_set_new(manifest, name,
-			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes", (json_int_t)st.st_size,
-				      "inode", (json_int_t)st.st_ino, "mtime",
-				      (json_int_t)st.st_mtim.tv_sec, "mtime_ns",
-				      (json_int_t)st.st_mtim.tv_nsec, "crc32c", (json_int_t)crc));
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "bytes",
+				      (json_int_t)st.st_size, "inode", (json_int_t)st.st_ino,
+				      "mtime", (json_int_t)st.st_mtim.tv_sec, "mtime_ns",
+				      (json_int_t)st.st_mtim.tv_nsec, "ctime",
+				      (json_int_t)st.st_ctim.tv_sec, "ctime_ns",
+				      (json_int_t)st.st_ctim.tv_nsec, "crc32c", (json_int_t)crc));
 	return 0;
 }
 
@@ -132,6 +134,9 @@ static bool state_is_good(const struct template *template, const json_t *manifes
 		       (uint32_t)json_get_int(manifest, "state_crc32c", -1);
 }
 
+/* The emulator of each container has the memory's file open for writing (it knows no other way to
+ * map it privately). One that its guest took over could change it and set the time of modification
+ * back; the time of change cannot be set. */
 static bool file_is_unchanged(const char *path, const json_t *file)
 {
 	struct stat st;
@@ -140,7 +145,9 @@ static bool file_is_unchanged(const char *path, const json_t *file)
 	       st.st_size == json_get_int(file, "bytes", -1) &&
 	       st.st_ino == (uint64_t)json_get_int(file, "inode", -1) &&
 	       st.st_mtim.tv_sec == json_get_int(file, "mtime", -1) &&
-	       st.st_mtim.tv_nsec == json_get_int(file, "mtime_ns", -1);
+	       st.st_mtim.tv_nsec == json_get_int(file, "mtime_ns", -1) &&
+	       st.st_ctim.tv_sec == json_get_int(file, "ctime", -1) &&
+	       st.st_ctim.tv_nsec == json_get_int(file, "ctime_ns", -1);
 }
 
 static bool files_are_unchanged(const struct template *template, const json_t *manifest)

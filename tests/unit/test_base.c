@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/landlock.h"
 #include "base/lock.h"
 #include "base/loop.h"
 #include "base/proc.h"
@@ -288,6 +289,58 @@ static void test_json_members_are_typed(void **state)
 	assert_int_equal(json_parse("{", 1, "test", &json, &err), -EBADMSG);
 }
 
+static void test_a_confined_child_reaches_only_its_paths(void **state)
+{
+	AUTO_FREE char *mine = path_join(*state, "mine");
+	AUTO_FREE char *other = path_join(*state, "other");
+	const struct landlock_path paths[] = {
+		{ .path = "/usr", .execute = true }, { .path = "/bin", .execute = true },
+		{ .path = "/lib", .execute = true }, { .path = "/lib64", .execute = true },
+		{ .path = "/etc/ld.so.cache" },      { .path = "/dev/null", .write = true },
+		{ .path = mine, .write = true },     { .path = "/not/there" },
+	};
+	static const struct {
+		const char *script;
+		int status;
+	} cases[] = {
+		{ "echo x >> \"$1\" && read y < \"$1\"", 0 },
+		{ "read y < \"$2\"", 1 },
+		{ "echo x >> \"$2\"", 1 },
+		{ ": > \"$1.new\"", 1 },
+	};
+	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	AUTO_CLOSE int fd = landlock_open(paths, ARRAY_SIZE(paths), NULL);
+	const struct proc_fd fds[] = { { nothing, 2 } };
+
+	if (fd < 0)
+		skip();
+	assert_int_equal(file_write_atomic(mine, "x\n", 2, 0600, false, NULL), 0);
+	assert_int_equal(file_write_atomic(other, "x\n", 2, 0600, false, NULL), 0);
+	close(fd);
+	fd = landlock_open(paths, ARRAY_SIZE(paths), NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *argv[] = { (char *)"/bin/sh",
+				 (char *)"-c",
+				 (char *)cases[i].script,
+				 (char *)"sh",
+				 mine,
+				 other,
+				 NULL };
+		const struct proc_spec spec = { .argv = argv,
+						.fds = fds,
+						.fd_count = 1,
+						.no_new_privileges = true,
+						.landlock_fd = fd };
+		pid_t pid = -1;
+		int status;
+
+		assert_int_equal(proc_spawn(&spec, &pid, NULL), 0);
+		status = proc_wait(pid);
+		if ((status != 0) != cases[i].status)
+			fail_msg("'%s' ended with %d", cases[i].script, status);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +357,7 @@ int main(void)
 		cmocka_unit_test(test_loop_runs_timers_and_descriptors),
 		cmocka_unit_test(test_processes),
 		cmocka_unit_test(test_json_members_are_typed),
+		TEST_IN_DIR(test_a_confined_child_reaches_only_its_paths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
