@@ -17,6 +17,7 @@
 #include "guest/timeline.h"
 
 #define LINKS_MAX 16
+#define SYSCTLS "/proc/sys/"
 
 #define SHM_BYTES_STAGED 67108864 /* the usual size of /dev/shm */
 #define SHM_OPTIONS(bytes) SHM_OPTIONS_OF(bytes)
@@ -322,14 +323,15 @@ static int place_file(int root_fd, size_t index, const struct msg_file *file, st
 	return r < 0 ? err_set(err, r, "cannot write '%s': %m", file->path) : 0;
 }
 
-/* Through the container's own proc: some are of its namespaces. */
+/* Through hull-init's proc, which is still here and not restricted; whose namespaces are meant is
+ * told by who writes. */
 static int set_sysctl(const char *setting, struct err *err)
 {
 	AUTO_STRV char **parts = str_split(setting, '=', 2);
-	AUTO_FREE char *path = xasprintf(MOUNTS_STAGE "/proc/sys/%s", parts[0]);
+	AUTO_FREE char *path = xasprintf(SYSCTLS "%s", parts[0]);
 	int r = -EINVAL;
 
-	for (char *c = path + sizeof(MOUNTS_STAGE "/proc/sys"); *c; c++)
+	for (char *c = path + strlen(SYSCTLS); *c; c++)
 		if (*c == '.')
 			*c = '/';
 	if (parts[1] && !strstr(path, "//"))
@@ -411,7 +413,7 @@ static int fill_root(int root_fd, const struct msg_session *session, bool privil
 {
 	int r = 0;
 
-	/* Before proc moves, through whose staged place they are written. */
+	/* Before the root changes, with which the proc goes that they are written through. */
 	for (char **it = session->sysctls; it && *it && r == 0; it++)
 		r = set_sysctl(*it, err);
 	if (r == 0)

@@ -152,8 +152,7 @@ static int resolve_group(const char *group, const char *wanted, gid_t *ret_gid, 
 	if (find_group(group, wanted, ret_gid))
 		return 0;
 	if (str_parse_u32(wanted, &gid) < 0 || gid > ID_MAX)
-		return err_set(err, -EINVAL,
-			       "unable to find group %s: no matching entries in group file",
+		return err_set(err, -EINVAL, "group '%s' not found: no such entry in /etc/group",
 			       wanted);
 	*ret_gid = gid;
 	return 0;
@@ -173,8 +172,7 @@ int user_lookup(const char *passwd, const char *group, const char *spec, char *c
 		if (!parts[1] || !*parts[1])
 			add_memberships(group, &name, &user);
 	} else if (str_parse_u32(wanted, &user.uid) < 0 || user.uid > ID_MAX) {
-		return err_set(err, -EINVAL,
-			       "unable to find user %s: no matching entries in passwd file",
+		return err_set(err, -EINVAL, "user '%s' not found: no such entry in /etc/passwd",
 			       wanted);
 	}
 	if (parts[1] && *parts[1]) {

@@ -76,11 +76,9 @@ static void test_user_with_group(void **state)
 	assert_int_equal(user.groups[0], 77);
 	assert_int_equal(user.groups[1], 4242);
 	assert_int_equal(user_lookup(passwd, group, "bob", NULL, &user, &err), -EINVAL);
-	assert_string_equal(err.message,
-			    "unable to find user bob: no matching entries in passwd file");
+	assert_string_equal(err.message, "user 'bob' not found: no such entry in /etc/passwd");
 	assert_int_equal(user_lookup(passwd, group, "web:nosuch", NULL, &user, &err), -EINVAL);
-	assert_string_equal(err.message,
-			    "unable to find group nosuch: no matching entries in group file");
+	assert_string_equal(err.message, "group 'nosuch' not found: no such entry in /etc/group");
 	assert_int_equal(user_lookup(passwd, group, "web", missing, &user, &err), -EINVAL);
 }
 

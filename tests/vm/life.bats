@@ -131,7 +131,8 @@ waiting() {
 	hull create --name one busybox true
 	hull create --name two busybox true
 	run -0 hull rm -a
-	assert_output $'one\ntwo'
+	assert_line one
+	assert_line two
 }
 
 @test "a run directory that differs or is gone does not make it look dead" {

@@ -94,8 +94,8 @@ load helpers
 # template_file NAME: of the template that all tests use.
 template_file() {
 	local ram
-	ram=$(find "$HULL_ROOT/templates" -name ram)
-	echo "${ram%/ram}/$1"
+	ram=$(hull system doctor --format json | jq -r '.[] | select(.name == "template").finding')
+	echo "$ram/$1"
 }
 
 # is_made_anew: a run finds the template bad, makes a new one, and works; the next has nothing to say.

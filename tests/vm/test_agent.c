@@ -168,7 +168,7 @@ static void check_identity(struct guest *guest)
 	guest_wait(guest, &guest->processes[52].exited, 10000);
 	assert_int_equal(guest->processes[52].status, 125);
 	assert_string_equal(guest->processes[52].message,
-			    "unable to find user bob: no matching entries in passwd file");
+			    "user 'bob' not found: no such entry in /etc/passwd");
 }
 
 static void check_isolation(struct guest *guest)
