@@ -3,6 +3,9 @@
 #ifndef CLI_ATTACHED_H
 #define CLI_ATTACHED_H
 
+#include <errno.h>
+#include <stdbool.h>
+
 #include "cli/cli.h"
 
 /* What the engine told of a process that ran. */
@@ -14,9 +17,11 @@ static inline int attached_status(int status)
 /* What it told of one that did not: r is its error, passed on. */
 static inline int attached_failure(struct cli *cli, int r, int status)
 {
-	cli->failure_status = status == CLI_STATUS_NOT_EXECUTABLE || status == CLI_STATUS_NOT_FOUND
-				      ? status
-				      : CLI_STATUS_HULL_FAILED;
+	/* -EINTR: signals made us leave; the status says which. */
+	bool tells = r == -EINTR || status == CLI_STATUS_NOT_EXECUTABLE ||
+		     status == CLI_STATUS_NOT_FOUND;
+
+	cli->failure_status = tells ? status : CLI_STATUS_HULL_FAILED;
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "shim/terminal.h"
 
 #define INPUT_CHUNK 16384
+#define SIGNALS_TO_GIVE_UP 3 /* INT or TERM */
 
 struct attachment {
 	struct loop *loop; /* borrowed */
@@ -24,6 +25,7 @@ struct attachment {
 	struct err *err;
 	int code; /* the call's result */
 	bool done;
+	unsigned asked_to_end; /* signals so far */
 
 	struct loop_source *input_source;
 	bool input_is_file; /* always readable, not for epoll */
@@ -225,9 +227,17 @@ static void on_closed(void *ctx, int error)
 static const int forwarded[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
 				 SIGUSR2, SIGCONT, SIGALRM, SIGURG };
 
+/* A process that does not end, or a machine that does not answer, must not hold the terminal. */
 static void on_signal(void *ctx, int signal, int32_t sender)
 {
-	send_numbers(ctx, CTL_SIGNAL, (uint32_t)signal, 0);
+	struct attachment *a = ctx;
+
+	send_numbers(a, CTL_SIGNAL, (uint32_t)signal, 0);
+	if ((signal != SIGINT && signal != SIGTERM) || ++a->asked_to_end < SIGNALS_TO_GIVE_UP)
+		return;
+	a->result.status = 128 + (uint32_t)signal;
+	finish(a, err_set(a->err, -EINTR, "it does not end; left after %d signals",
+			  SIGNALS_TO_GIVE_UP));
 }
 
 static void on_resize(void *ctx, int signal, int32_t sender)

@@ -117,6 +117,20 @@ load helpers
 	done
 }
 
+@test "the third SIGTERM makes run leave a program that does not end" {
+	"$HULL" run --name stubborn busybox sh -c "trap '' TERM; echo ready; while :; do sleep 0.1; done" > out 2> err &
+	local pid=$!
+	logged stubborn ready
+	kill -TERM "$pid"
+	sleep 0.2
+	kill -TERM "$pid"
+	sleep 0.2
+	kill -TERM "$pid"
+	ends 143 "$pid"
+	assert_file_contains err 'it does not end; left after 3 signals'
+	assert_equal "$(state_of stubborn)" running
+}
+
 @test "--cidfile gets the id; a file that is there is not overwritten" {
 	run -0 hull run --cidfile id busybox true
 	run -0 hull inspect "$(cat id)"
