@@ -24,6 +24,7 @@ struct attachment {
 	struct err *err;
 	int code; /* the call's result */
 	bool done;
+	int asked_to_end; /* by signals */
 
 	struct loop_source *input_source;
 	bool input_is_file; /* always readable, not for epoll */
@@ -225,9 +226,20 @@ static void on_closed(void *ctx, int error)
 static const int forwarded[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
 				 SIGUSR2, SIGCONT, SIGALRM, SIGURG };
 
+#define INSISTENT 3 /* times asked to end */
+
+/* Who asks again and again wants us to end, whatever the program or its machine makes of it. */
 static void on_signal(void *ctx, int signal, int32_t sender)
 {
-	send_numbers(ctx, CTL_SIGNAL, (uint32_t)signal, 0);
+	struct attachment *a = ctx;
+
+	send_numbers(a, CTL_SIGNAL, (uint32_t)signal, 0);
+	if ((signal == SIGINT || signal == SIGTERM) && ++a->asked_to_end == INSISTENT) {
+		a->result.status = 125;
+		finish(a, err_set(a->err, -EINTR,
+				  "asked %d times to end: done waiting, the container goes on",
+				  INSISTENT));
+	}
 }
 
 static void on_resize(void *ctx, int signal, int32_t sender)

@@ -117,6 +117,20 @@ load helpers
 	done
 }
 
+@test "the third SIGINT or SIGTERM ends run, whatever the program makes of them" {
+	"$HULL" run --name deaf busybox sh -c "trap 'echo no' INT TERM; echo ready; while :; do sleep 0.1; done" > out 2> err &
+	local runner=$! i
+	logged deaf ready
+	for i in 1 2 3; do
+		kill -TERM "$runner"
+		soon eval "[[ \$(grep -c no out) -ge $i ]] || ! kill -0 $runner"
+	done
+	ends 125 "$runner"
+	run -0 cat err
+	assert_output 'Error: asked 3 times to end: done waiting, the container goes on'
+	assert_equal "$(state_of deaf)" running
+}
+
 @test "--cidfile gets the id; a file that is there is not overwritten" {
 	run -0 hull run --cidfile id busybox true
 	run -0 hull inspect "$(cat id)"
