@@ -217,6 +217,15 @@ static int on_pause(struct client *client, const uint8_t *data, size_t size)
 		refuse_not_running(client);
 		return 0;
 	}
+	if (!pause == (shim->container->state != CONTAINER_PAUSED)) {
+		AUTO_FREE char *message =
+			xasprintf("container %s is %s paused", shim->container->config.id,
+				  pause ? "already" : "not");
+
+		server_send_error(client, -EINVAL, 125, message);
+		server_drop(client);
+		return 0;
+	}
 	r = pause ? vm_pause(shim->vm, &err) : vm_resume(shim->vm, &err);
 	if (r < 0) {
 		server_send_error(client, r, 125, err.message);

@@ -336,10 +336,26 @@ static const struct mux_ops guest_ops = {
 
 /* --- the machine --- */
 
+/* QEMU holds the machine when the host's disk is full: nothing is lost, and going on tries again.
+ */
+static void hold_for_disk(struct shim *shim)
+{
+	if (shim->phase != PHASE_RUNNING) {
+		shim_event(shim, EVENT_GONE); /* what was to be written last cannot be */
+		return;
+	}
+	log_warning("container=%s paused: the host's disk is full", shim->container->config.id);
+	shim_set_state(shim, CONTAINER_PAUSED);
+}
+
 static void vm_event(void *ctx, const char *name)
 {
 	struct shim *shim = ctx;
 
+	if (str_eq(name, "disk-full")) {
+		hold_for_disk(shim);
+		return;
+	}
 	if (str_eq(name, "panic"))
 		set_failure(shim, -EIO, 125,
 			    "the guest's kernel panicked (see 'hull logs --boot')");

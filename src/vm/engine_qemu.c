@@ -307,6 +307,9 @@ static const char *event_meaning(const struct qmp_event *event)
 {
 	if (str_eq(event->name, "GUEST_PANICKED"))
 		return "panic";
+	if (str_eq(event->name, "BLOCK_IO_ERROR") &&
+	    str_eq(json_get_string(event->data, "action"), "stop"))
+		return "disk-full"; /* the only error that QEMU stops for by default */
 	if (!str_eq(event->name, "SHUTDOWN"))
 		return NULL;
 	if (!json_get_bool(event->data, "guest", false))

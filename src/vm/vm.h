@@ -41,7 +41,8 @@ struct vm_options {
 struct vm;
 
 struct vm_ops {
-	/* The machine powered off, reset, or its kernel panicked ("shutdown", "reset", "panic"). */
+	/* The machine powered off, reset, its kernel panicked, or it was put on hold because the
+	 * host's disk is full ("shutdown", "reset", "panic", "disk-full"). */
 	void (*event)(void *ctx, const char *name);
 	/* The emulator ended: status as of proc_wait. Last callback. */
 	void (*exited)(void *ctx, int status);

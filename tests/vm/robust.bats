@@ -199,16 +199,30 @@ teardown() {
 	assert_output ''
 }
 
-@test "a disk that fills while it runs: the container lives, and its removal makes room" {
+@test "a disk that fills pauses the container that writes; with room it goes on" {
+	small_disk 400m
+	hull image import --builtin
+	hull run -d --name web busybox sh -c 'echo ready; sleep 1000'
+	logged web ready
+	cat /dev/zero > small/ballast 2> /dev/null || true
+	hull exec web sh -c 'head -c 50000000 /dev/zero | tr "\0" x > /big && sync && wc -c < /big' > out &
+	local writer=$!
+	# The database is on the full disk too: the shim knows it, not the row. What was asked just before it waits.
+	soon eval 'timeout -s KILL 5 "$HULL" exec web true 2>&1 | grep -q "is paused"'
+	rm small/ballast
+	run -0 hull unpause web
+	ends 0 "$writer"
+	run -0 cat out
+	assert_output 50000000
+}
+
+@test "on a full disk the truth is told, and what is deleted makes the room" {
 	small_disk 400m
 	hull image import --builtin
 	hull run -d --name web busybox sh -c 'echo ready; sleep 1000'
 	hull create --name other busybox true
 	logged web ready
 	cat /dev/zero > small/ballast 2> /dev/null || true
-	run timeout 60 "$HULL" exec web sh -c 'head -c 50000000 /dev/urandom > /big && sync'
-	run -0 timeout 60 "$HULL" exec web echo alive
-	assert_output alive
 	run -0 hull ls -q
 	assert_output web
 	local shim
