@@ -49,7 +49,7 @@ static int stop_run(struct cli *cli, const void *values, char **args, struct err
 		r = cli_engine(cli, &engine, err);
 	if (r < 0)
 		return r;
-	engine_stop_announce(engine, ids, options->signal, options->timeout_s);
+	engine_stop_announce(cli->engine, ids, options->signal, options->timeout_s);
 	return cli_each(cli, ids, stop_one, options);
 }
 

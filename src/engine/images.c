@@ -241,14 +241,13 @@ static int find_row(struct engine *engine, const char *name, const char *normali
 	return r < 0 ? r : images_get(engine->store, normalised, ret_row, err);
 }
 
-static int prepare(struct engine *engine, const char *normalised, const struct image *image,
-		   struct err *err)
+int images_prepare(struct engine *engine, const char *reference, const char *manifest_digest,
+		   const char *platform, struct err *err)
 {
-	AUTO_FREE char *platform = platform_text(&image->platform);
 	json_t *request = json_object();
 
-	json_set_string(request, "reference", normalised);
-	json_set_string(request, "digest", image->manifest.digest);
+	json_set_string(request, "reference", reference);
+	json_set_string(request, "digest", manifest_digest);
 	json_set_string(request, "platform", platform);
 	return images_worker(engine, "prepare", request, NULL, err);
 }
@@ -285,7 +284,9 @@ int images_require(struct engine *engine, const char *name, const struct fetch_o
 	if (r < 0)
 		return r;
 	if (!image_disk_ready(engine->root, image->disk_key)) {
-		r = prepare(engine, normalised, image, err);
+		AUTO_FREE char *platform_name = platform_text(&image->platform);
+
+		r = images_prepare(engine, normalised, image->manifest.digest, platform_name, err);
 		if (r < 0)
 			return err_context(err, "image '%s'", name);
 	}

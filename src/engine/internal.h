@@ -37,6 +37,9 @@ int config_read(struct engine_config *config, const char *path, bool required, s
  * and disk made. *ret_image is the caller's. */
 int images_require(struct engine *engine, const char *name, const struct fetch_options *fetch,
 		   struct image_row *ret_row, struct image **ret_image, struct err *err);
+/* Makes the disk of an image whose blobs are here. */
+int images_prepare(struct engine *engine, const char *reference, const char *manifest_digest,
+		   const char *platform, struct err *err);
 /* Runs a verb of hull-image with engine->ui. request is consumed. */
 int images_worker(struct engine *engine, const char *verb, json_t *request, json_t **ret_result,
 		  struct err *err);

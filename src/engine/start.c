@@ -116,6 +116,27 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 	return 0;
 }
 
+/* The image's disk, made again from its blobs if it is not there (any more). */
+static int require_disk(struct engine *engine, const struct container_config *config,
+			struct err *err)
+{
+	AUTO_FREE char *platform = NULL;
+	struct err reason = { 0 };
+
+	if (image_disk_ready(engine->root, config->root_key))
+		return 0;
+	platform = xasprintf("%s/%s%s%s", config->platform.os, config->platform.architecture,
+			     config->platform.variant ? "/" : "",
+			     str_or(config->platform.variant, ""));
+	if (images_prepare(engine, config->image.reference, config->manifest_digest, platform,
+			   &reason) < 0)
+		return err_set(err, -ENOENT,
+			       "the image of container %s is gone (%s); pull %s again and recreate "
+			       "it",
+			       config->id, reason.message, config->image.reference);
+	return 0;
+}
+
 /* Everything a start needs, in the order of what can fail for the user's reasons first. */
 static int launch_container(struct engine *engine, const struct container *container, int lock_fd,
 			    const struct stdio_options *stdio, int *ret_client, struct err *err)
@@ -125,10 +146,9 @@ static int launch_container(struct engine *engine, const struct container *conta
 	const struct container_config *config = &container->config;
 	int r;
 
-	if (!image_disk_ready(engine->root, config->root_key))
-		return err_set(err, -ENOENT,
-			       "the image of container %s is gone; pull %s again and recreate it",
-			       config->id, config->image.reference);
+	r = require_disk(engine, config, err);
+	if (r < 0)
+		return r;
 	r = machine_choose(engine, config->cpus, config->memory_bytes, config->kernel, &machine,
 			   err);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -213,12 +214,34 @@ struct image *image_free(struct image *image)
 	return NULL;
 }
 
+/* Descriptors hold absolute paths: after the root was moved or copied they mean another's files. */
+static bool describes_own_parts(const char *descriptor_path, const char *root, const char *disk_key)
+{
+	AUTO_FREE char *meta = path_join(root, "disks/%s/meta.erofs", disk_key);
+	AUTO_FREE char *text = NULL;
+	struct stat own;
+	struct stat named;
+	char *path;
+	char *quote;
+
+	if (file_read(descriptor_path, CONTENT_DOCUMENT_MAX, &text, NULL, NULL) < 0)
+		return false;
+	path = strstr(text, "FLAT \"");
+	quote = path ? strchr(path + strlen("FLAT \""), '"') : NULL;
+	if (!quote)
+		return false;
+	*quote = '\0';
+	return stat(path + strlen("FLAT \""), &named) == 0 && stat(meta, &own) == 0 &&
+	       named.st_ino == own.st_ino && named.st_dev == own.st_dev;
+}
+
 bool image_disk_ready(const char *root, const char *disk_key)
 {
 	AUTO_FREE char *path = content_disk_descriptor_path(root, disk_key);
 	uint64_t bytes;
 
-	return path_exists(path) && merge_check_descriptor(path, &bytes, NULL) == 0;
+	return path_exists(path) && describes_own_parts(path, root, disk_key) &&
+	       merge_check_descriptor(path, &bytes, NULL) == 0;
 }
 
 static const char *non_empty(const json_t *object, const char *name)
