@@ -32,8 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		AUTO_FREE char *normal = image_ref_text(&ref);
 		AUTO_FREE char *twice = NULL;
 
-		/* It becomes part of paths (directories of certificates) and URLs. */
-		if (strstr(normal, "..") || strpbrk(normal, "%?#\\ \n"))
+		/* It becomes part of paths (directories of certificates) and URLs: nothing that
+		 * climbs. A tag may hold "..", but begins with none and has no "/". */
+		if (strstr(ref.registry, "..") || strstr(ref.repository, "..") ||
+		    (ref.tag && (*ref.tag == '.' || strchr(ref.tag, '/'))) ||
+		    strpbrk(normal, "%?#\\ \n"))
 			abort();
 		if (image_ref_parse(normal, NULL, &again, NULL) < 0)
 			abort();

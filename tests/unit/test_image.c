@@ -36,6 +36,7 @@ static void test_references(void **state)
 		{ "127.0.0.1:80/a_b/c__d/e-f--g", "127.0.0.1:80/a_b/c__d/e-f--g:latest" },
 		{ "a@sha256:" HEX_A, "docker.io/library/a@sha256:" HEX_A },
 		{ "a:t@sha256:" HEX_A, "docker.io/library/a:t@sha256:" HEX_A },
+		{ "a:t..", "docker.io/library/a:t.." },
 		{ "a:UPPER_ok.-", "docker.io/library/a:UPPER_ok.-" },
 		{ "", NULL },
 		{ "Upper", NULL },
