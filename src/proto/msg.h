@@ -151,7 +151,7 @@ struct msg_session {
 	struct msg_mount *mounts; /* in this order; owned by the decoded message */
 	size_t file_count;
 	struct msg_file *files; /* owned by the decoded message */
-	bool rehearse;          /* the host has a core to spare: see guest/rehearsal.h */
+	bool rehearse;          /* on the second CPU: see guest/rehearsal.h */
 	bool timeline;          /* tell when each step of the start was reached */
 	bool has_process;
 	struct msg_process process; /* the main process, id MSG_PROCESS_MAIN */

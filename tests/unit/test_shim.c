@@ -265,6 +265,7 @@ static void guest_take_session(const struct stage *stage)
 	assert_true(session.has_process);
 	assert_string_equal(session.process.args[0], "/bin/sh");
 	assert_string_equal(session.hostname, "c1");
+	assert_true(session.rehearse); /* emulated, with a second CPU */
 	msg_session_release(&session);
 }
 
