@@ -22,6 +22,11 @@ struct rules {
 
 #define READ_FILE LANDLOCK_ACCESS_FS_READ_FILE
 #define READ (READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define CREATE                                                            \
+	(LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |      \
+	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |    \
+	 LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER)
 #define EVERYTHING (LANDLOCK_ACCESS_FS_REFER | (LANDLOCK_ACCESS_FS_REFER - 1)) /* of version 2 */
 
 static int allow(int fd, const struct landlock_path *item, bool truncate, struct err *err)
@@ -37,7 +42,9 @@ static int allow(int fd, const struct landlock_path *item, bool truncate, struct
 		file |= LANDLOCK_ACCESS_FS_WRITE_FILE | (truncate ? ACCESS_FS_TRUNCATE : 0ull);
 	if (item->execute)
 		file |= LANDLOCK_ACCESS_FS_EXECUTE;
-	rule.allowed_access = S_ISDIR(st.st_mode) ? file | READ : file;
+	rule.allowed_access = file;
+	if (S_ISDIR(st.st_mode))
+		rule.allowed_access |= READ | (item->create ? CREATE : 0ull);
 	if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
 		return err_set(err, -errno, "cannot confine a process to '%s': %m", item->path);
 	return 0;

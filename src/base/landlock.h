@@ -14,7 +14,8 @@
 
 struct landlock_path {
 	const char *path; /* NULL or missing: skipped */
-	bool write;       /* to write to, besides reading; never to create or remove in it */
+	bool write;       /* to write to, besides reading; not to create or remove in it */
+	bool create;      /* to create, rename and remove in it (no device nodes), besides that */
 	bool execute;
 };
 

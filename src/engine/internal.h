@@ -50,8 +50,16 @@ struct machine {
 	char *qemu, *kernel, *modules, *init, *scratch;
 };
 void machine_release(struct machine *machine);
-/* kernel NULL: the configured one. */
-int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, const char *kernel,
+struct machine_needs {
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	const char *kernel;             /* borrowed; NULL: the configured one */
+	struct machine_devices devices; /* at least these */
+};
+/* Of the default machine; and of a container's. */
+struct machine_needs machine_needs_default(const struct engine *engine);
+struct machine_needs machine_needs_of(const struct container_config *config);
+int machine_choose(struct engine *engine, const struct machine_needs *needs,
 		   struct machine *ret_machine, struct err *err);
 /* Its template, made if need be (with steps told). -ENOENT when templates are off. */
 int machine_template(struct engine *engine, const struct machine *machine,

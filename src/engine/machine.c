@@ -2,7 +2,8 @@
 /*
  * Which machine a container runs in. Few shapes, so that few templates: vCPUs and memory are those
  * of the default machine where that is enough (the guest's cgroup keeps the container's own
- * limits), and otherwise as asked for, memory rounded up to a power of two.
+ * limits), and otherwise as asked for, memory rounded up to a power of two. The devices are one of
+ * two sets: the base one unless it is too small.
  */
 #include "engine/internal.h"
 
@@ -142,7 +143,36 @@ static uint64_t round_memory(uint64_t wanted)
 	return memory;
 }
 
-int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, const char *kernel,
+struct machine_needs machine_needs_default(const struct engine *engine)
+{
+	return (struct machine_needs){ .cpus = engine->config.cpus,
+				       .memory_bytes = engine->config.memory_bytes,
+				       .devices = machine_devices_base };
+}
+
+/* A NIC is there even without a network: the base set has it. */
+struct machine_needs machine_needs_of(const struct container_config *config)
+{
+	struct machine_needs needs = { .cpus = config->cpus,
+				       .memory_bytes = config->memory_bytes,
+				       .kernel = config->kernel,
+				       .devices = { .disks = MACHINE_VOLUME_SLOT,
+						    .nics = (uint32_t)config->networks.count } };
+
+	VEC_EACH (&config->mounts, it) {
+		bool read_only = strv_contains(it->options, "ro");
+
+		if (str_eq(it->type, "bind"))
+			needs.devices.shares++;
+		if (!str_eq(it->type, "volume"))
+			continue;
+		needs.devices.disks++;
+		needs.devices.read_only_disks += read_only ? 1 : 0;
+	}
+	return needs;
+}
+
+int machine_choose(struct engine *engine, const struct machine_needs *needs,
 		   struct machine *ret_machine, struct err *err)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
@@ -152,7 +182,7 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 	int r = machine_find_qemu(engine->search_path, &machine.qemu, err);
 
 	if (r == 0)
-		r = choose_kernel(engine, kernel, &directory, err);
+		r = choose_kernel(engine, needs->kernel, &directory, err);
 	if (r == 0)
 		r = accel_choose(engine->accel_wanted, engine->run, &accel, err);
 	if (r == 0)
@@ -164,13 +194,16 @@ int machine_choose(struct engine *engine, uint32_t cpus, uint64_t memory_bytes, 
 	machine.init = path_join(engine->programs, "hull-init");
 	machine.shape = (struct machine_shape){
 		.accel = accel.kind,
-		.vcpus = cpus > engine->config.cpus ? cpus : engine->config.cpus,
-		.memory_bytes = round_memory(memory_bytes),
+		.vcpus = needs->cpus > engine->config.cpus ? needs->cpus : engine->config.cpus,
+		.memory_bytes = round_memory(needs->memory_bytes),
 		.qemu = machine.qemu,
 		.kernel = machine.kernel,
 		.modules = machine.modules,
 		.init = machine.init,
 		.scratch = machine.scratch,
+		.devices = machine_devices_suffice(&machine_devices_base, &needs->devices)
+				   ? machine_devices_base
+				   : machine_devices_extended,
 	};
 	*ret_machine = machine;
 	machine = (struct machine){ 0 };

@@ -56,6 +56,7 @@ static int fill_launch(struct engine *engine, const struct container *container,
 		.accel = xstrdup(accel_names[machine->shape.accel]),
 		.vcpus = machine->shape.vcpus,
 		.memory_bytes = machine->shape.memory_bytes,
+		.devices = machine->shape.devices,
 		.qemu = xstrdup(machine->qemu),
 		.kernel = xstrdup(machine->kernel),
 		.modules = xstrdup(machine->modules),
@@ -144,13 +145,13 @@ static int launch_container(struct engine *engine, const struct container *conta
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	CLEANUP(launch_release) struct launch launch = { 0 };
 	const struct container_config *config = &container->config;
+	const struct machine_needs needs = machine_needs_of(config);
 	int r;
 
 	r = require_disk(engine, config, err);
 	if (r < 0)
 		return r;
-	r = machine_choose(engine, config->cpus, config->memory_bytes, config->kernel, &machine,
-			   err);
+	r = machine_choose(engine, &needs, &machine, err);
 	if (r == 0)
 		r = fill_launch(engine, container, &machine, stdio, &launch, err);
 	if (r == 0) {

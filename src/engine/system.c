@@ -18,8 +18,8 @@ int engine_system_start(struct engine *engine, struct err *err)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	struct template template = { 0 };
-	int r = machine_choose(engine, engine->config.cpus, engine->config.memory_bytes, NULL,
-			       &machine, err);
+	const struct machine_needs needs = machine_needs_default(engine);
+	int r = machine_choose(engine, &needs, &machine, err);
 
 	if (r < 0 || !engine->config.template)
 		return r;
@@ -126,6 +126,7 @@ static void examine_kernel(struct engine *engine, struct doctor_report *report)
 static void examine_template(struct engine *engine, struct doctor_report *report)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
+	const struct machine_needs needs = machine_needs_default(engine);
 	AUTO_FREE char *dir = machine_templates_dir(engine);
 	struct template template = { 0 };
 	struct err err = { 0 };
@@ -135,8 +136,7 @@ static void examine_template(struct engine *engine, struct doctor_report *report
 			 "every start boots a kernel: set template = on in [vm]");
 		return;
 	}
-	if (machine_choose(engine, engine->config.cpus, engine->config.memory_bytes, NULL, &machine,
-			   &err) < 0) {
+	if (machine_choose(engine, &needs, &machine, &err) < 0) {
 		add_item(report, "template", true, err.message, NULL);
 		return;
 	}

@@ -32,6 +32,51 @@ static const struct {
 	{ "rootDisk", offsetof(struct launch, root_disk), true },
 };
 
+static const struct {
+	const char *name;
+	size_t offset;
+	uint32_t max;
+} device_counts[] = {
+	{ "disks", offsetof(struct machine_devices, disks), MACHINE_DISKS_MAX },
+	{ "readOnlyDisks", offsetof(struct machine_devices, read_only_disks), MACHINE_DISKS_MAX },
+	{ "shares", offsetof(struct machine_devices, shares), MACHINE_SHARES_MAX },
+	{ "nics", offsetof(struct machine_devices, nics), MACHINE_NICS_MAX },
+};
+
+static uint32_t *device_count(struct machine_devices *devices, size_t i)
+{
+	return (uint32_t *)(void *)((char *)devices + device_counts[i].offset);
+}
+
+static json_t *devices_to_json(struct machine_devices devices)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(device_counts); i++)
+		json_object_set_new(json, device_counts[i].name,
+				    json_integer(*device_count(&devices, i)));
+	return json;
+}
+
+static int devices_from_json(const json_t *json, struct machine_devices *ret_devices,
+			     struct err *err)
+{
+	struct machine_devices devices = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(device_counts); i++) {
+		int64_t count = json_get_int(json, device_counts[i].name, -1);
+
+		if (count < 0 || count > device_counts[i].max)
+			return err_set(err, -EBADMSG, "the launch specification has wrong %s",
+				       device_counts[i].name);
+		*device_count(&devices, i) = (uint32_t)count;
+	}
+	if (devices.disks < MACHINE_VOLUME_SLOT + devices.read_only_disks)
+		return err_set(err, -EBADMSG, "the launch specification has too few disks");
+	*ret_devices = devices;
+	return 0;
+}
+
 static char **member(const struct launch *launch, size_t i)
 {
 	return (char **)((char *)launch + strings[i].offset);
@@ -55,6 +100,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 		json_set_string(json, strings[i].name, *member(launch, i));
 	json_object_set_new(json, "vcpus", json_integer(launch->vcpus));
 	json_object_set_new(json, "memory", json_integer((json_int_t)launch->memory_bytes));
+	json_object_set_new(json, "devices", devices_to_json(launch->devices));
 	json_object_set_new(json, "scratchSlot", json_integer(launch->scratch_slot));
 	json_object_set_new(json, "attach", json_integer(launch->attach));
 	json_object_set_new(json, "rows", json_integer(launch->rows));
@@ -92,6 +138,9 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	}
 	launch.vcpus = (uint32_t)json_get_int(json, "vcpus", 1);
 	launch.memory_bytes = (uint64_t)json_get_int(json, "memory", 0);
+	r = devices_from_json(json_get_object(json, "devices"), &launch.devices, err);
+	if (r < 0)
+		return r;
 	launch.scratch_slot = (uint32_t)json_get_int(json, "scratchSlot", LAUNCH_SCRATCH_FRESH);
 	if (launch.scratch_slot != LAUNCH_SCRATCH_FRESH &&
 	    launch.scratch_slot != LAUNCH_SCRATCH_USED)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vm/machine.h"
 
 #define LAUNCH_FD_CLIENT 3
 #define LAUNCH_FD_SPEC 4
@@ -28,6 +29,7 @@ struct launch {
 	char *accel;           /* "tcg", "kvm" */
 	uint32_t vcpus;        /* of the machine (the container may be allowed fewer) */
 	uint64_t memory_bytes; /* of the machine */
+	struct machine_devices devices;
 	char *qemu, *kernel, *modules, *init;
 	char *template_directory; /* NULL: cold boot */
 	uint32_t scratch_slot;    /* LAUNCH_SCRATCH_* */

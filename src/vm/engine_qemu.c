@@ -38,6 +38,7 @@ struct qemu {
 	bool restoring;
 	char *log_path;  /* owned; may be NULL */
 	char *initramfs; /* owned; a cold boot's, removed when it runs no more */
+	char *empty_dir; /* owned; a cold boot's */
 	int64_t log_offset;
 	int agent_fd;    /* owned until taken */
 	struct qmp *qmp; /* owned */
@@ -170,6 +171,7 @@ static void qemu_free(struct vm *vm)
 		close(qemu->console_file);
 	free(qemu->log_path);
 	free(qemu->initramfs);
+	free(qemu->empty_dir);
 	free(qemu);
 }
 
@@ -190,6 +192,8 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.use = template ? LAUNCH_RESTORE : LAUNCH_COLD,
 		.shape = &options->shape,
 		.disks = options->disks,
+		.shares = options->shares,
+		.nics = options->nics,
 		.extent_dirs = options->extent_dirs,
 		.has_console = options->console_path,
 	};
@@ -203,12 +207,17 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 			return err_set(err, errno == ENOENT ? -ESTALE : -errno,
 				       "cannot open '%s': %m", template->state_path);
 		launch.ram_path = template->ram_path;
+		launch.empty_dir = template->empty_dir;
 	} else {
 		qemu->initramfs = path_join(options->work_dir, "initramfs");
+		qemu->empty_dir = path_join(options->work_dir, "empty");
 		r = initramfs_write(&options->shape, qemu->initramfs, err);
+		if (r == 0)
+			r = path_make_dirs(qemu->empty_dir, 0700, err);
 		if (r < 0)
 			return r;
 		launch.initramfs = qemu->initramfs;
+		launch.empty_dir = qemu->empty_dir;
 		launch.tsc_khz = launch_measure_tsc_khz();
 	}
 	return launch_start(&launch, state, -1, console, options->log_path, ret_process, err);

@@ -46,10 +46,6 @@ static const char *const fixed_args[] = {
 	"virtio-serial-device,id=vser",
 	"-device",
 	"virtserialport,chardev=agent,name=agent,bus=vser.0",
-	"-netdev",
-	"hubport,id=n0,hubid=0",
-	"-device",
-	"virtio-net-device,netdev=n0,mac=52:54:00:00:00:01",
 	"-device",
 	"virtio-scsi-device,id=scsi0",
 };
@@ -148,9 +144,15 @@ static void add_channels(char ***argv, const struct launch *launch)
 	add(argv, "-serial", "chardev:console");
 }
 
-static void add_disk(char ***argv, unsigned int slot, const struct vm_disk *disk)
+static bool is_read_only(const struct machine_devices *devices, unsigned int slot)
 {
-	const char *read_only = slot == 0 ? "on" : "off";
+	return slot == 0 || slot >= machine_first_read_only(devices);
+}
+
+static void add_disk(char ***argv, const struct machine_devices *devices, unsigned int slot,
+		     const struct vm_disk *disk)
+{
+	const char *read_only = is_read_only(devices, slot) ? "on" : "off";
 	AUTO_FREE char *path = disk && disk->path ? escaped(disk->path) : NULL;
 
 	if (!path)
@@ -164,6 +166,41 @@ static void add_disk(char ***argv, unsigned int slot, const struct vm_disk *disk
 		    "file.driver=file,file.filename=%s,file.discard=unmap",
 		    disk->format == VM_DISK_VMDK ? "vmdk" : "raw", slot, read_only, path);
 	add(argv, "-device", "virtio-blk-device,drive=s%u,serial=slot%u", slot, slot);
+}
+
+/* security_model=none: what the guest makes belongs to whoever runs the emulator. */
+static void add_share(char ***argv, unsigned int slot, const char *empty_dir,
+		      const struct vm_share *share)
+{
+	AUTO_FREE char *path = escaped(share && share->path ? share->path : empty_dir);
+	bool read_only = !share || !share->path || share->read_only;
+
+	add(argv, "-fsdev", "local,id=fs%u,path=%s,security_model=none,multidevs=remap%s", slot,
+	    path, read_only ? ",readonly=on" : "");
+	add(argv, "-device", "virtio-9p-device,fsdev=fs%u,mount_tag=share%u", slot, slot);
+}
+
+static void add_nic(char ***argv, unsigned int slot, const struct vm_nic *nic)
+{
+	if (nic && nic->fd)
+		add(argv, "-netdev", "dgram,id=n%u,local.type=fd,local.str=%u", slot,
+		    LAUNCH_FD_NIC + slot);
+	else
+		add(argv, "-netdev", "hubport,id=n%u,hubid=%u", slot, slot);
+	add(argv, "-device", "virtio-net-device,netdev=n%u,mac=52:54:00:00:00:%02x", slot,
+	    slot + 1);
+}
+
+static void add_devices(char ***argv, const struct launch *launch)
+{
+	const struct machine_devices *devices = &launch->shape->devices;
+
+	for (unsigned int i = 0; i < devices->nics; i++)
+		add_nic(argv, i, launch->nics ? &launch->nics[i] : NULL);
+	for (unsigned int i = 0; i < devices->disks; i++)
+		add_disk(argv, devices, i, launch->disks ? &launch->disks[i] : NULL);
+	for (unsigned int i = 0; i < devices->shares; i++)
+		add_share(argv, i, launch->empty_dir, launch->shares ? &launch->shares[i] : NULL);
 }
 
 char **launch_argv(const struct launch *launch)
@@ -180,8 +217,7 @@ char **launch_argv(const struct launch *launch)
 	add_channels(&argv, launch);
 	for (size_t i = 0; i < ARRAY_SIZE(fixed_args); i++)
 		strv_push(&argv, fixed_args[i]);
-	for (unsigned int i = 0; i < MACHINE_DISK_SLOTS; i++)
-		add_disk(&argv, i, launch->disks ? &launch->disks[i] : NULL);
+	add_devices(&argv, launch);
 	return argv;
 }
 
@@ -233,7 +269,8 @@ static int open_log(const char *path, int64_t *ret_offset, struct err *err)
  * disks, and no more. The maker of a template runs nothing of anybody's. 0: not confined. */
 static int confine(const struct launch *launch, struct err *err)
 {
-	struct landlock_path paths[16 + MACHINE_DISK_SLOTS] = {
+	const struct machine_devices *devices = &launch->shape->devices;
+	struct landlock_path paths[16 + MACHINE_DISKS_MAX + MACHINE_SHARES_MAX] = {
 		{ .path = launch->shape->qemu, .execute = true },
 		{ .path = "/usr", .execute = true },
 		{ .path = "/lib", .execute = true },
@@ -245,15 +282,20 @@ static int confine(const struct launch *launch, struct err *err)
 		{ .path = launch->ram_path, .write = true },
 		{ .path = launch->initramfs },
 		{ .path = launch->use == LAUNCH_RESTORE ? NULL : launch->shape->kernel },
+		{ .path = launch->empty_dir },
 	};
-	size_t count = 11;
+	size_t count = 12;
 	int fd;
 
 	if (launch->use == LAUNCH_TEMPLATE)
 		return 0;
-	for (size_t i = 0; launch->disks && i < MACHINE_DISK_SLOTS; i++)
-		paths[count++] =
-			(struct landlock_path){ .path = launch->disks[i].path, .write = i > 0 };
+	for (unsigned int i = 0; launch->disks && i < devices->disks; i++)
+		paths[count++] = (struct landlock_path){ .path = launch->disks[i].path,
+							 .write = !is_read_only(devices, i) };
+	for (unsigned int i = 0; launch->shares && i < devices->shares; i++)
+		paths[count++] = (struct landlock_path){ .path = launch->shares[i].path,
+							 .write = !launch->shares[i].read_only,
+							 .create = !launch->shares[i].read_only };
 	for (size_t i = 0; launch->extent_dirs && i < 2; i++)
 		paths[count++] = (struct landlock_path){ .path = launch->extent_dirs[i] };
 	fd = landlock_open(paths, count, err);
@@ -292,7 +334,7 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 		{ ram_fd, LAUNCH_FD_RAM },
 		{ console_fd, LAUNCH_FD_CONSOLE },
 	};
-	struct proc_fd fds[5 + ARRAY_SIZE(optional)] = {
+	struct proc_fd fds[5 + ARRAY_SIZE(optional) + MACHINE_NICS_MAX] = {
 		{ nothing, 0 },
 		{ log, 1 },
 		{ log, 2 },
@@ -304,6 +346,10 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
 		if (optional[i].from >= 0)
 			fds[fd_count++] = optional[i];
+	for (unsigned int i = 0; launch->nics && i < launch->shape->devices.nics; i++)
+		if (launch->nics[i].fd)
+			fds[fd_count++] =
+				(struct proc_fd){ launch->nics[i].fd, (int)(LAUNCH_FD_NIC + i) };
 
 	landlock = confine(launch, err);
 	if (landlock < 0)

@@ -26,12 +26,16 @@ enum launch_fd {
 	LAUNCH_FD_STATE = 5,
 	LAUNCH_FD_RAM = 6,
 	LAUNCH_FD_CONSOLE = 7,
+	LAUNCH_FD_NIC = 8, /* the first of MACHINE_NICS_MAX */
 };
 
 struct launch {
 	enum launch_use use;
 	const struct machine_shape *shape;
-	const struct vm_disk *disks;    /* MACHINE_DISK_SLOTS of them; NULL: all slots are empty */
+	const struct vm_disk *disks;    /* as many as the shape has; NULL: all slots are empty */
+	const struct vm_share *shares;  /* likewise */
+	const struct vm_nic *nics;      /* likewise */
+	const char *empty_dir;          /* for the slots of shares that have none */
 	const char *const *extent_dirs; /* two; NULL: none */
 	const char *ram_path;
 	const char *initramfs;

@@ -10,6 +10,20 @@
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
 
+const struct machine_devices machine_devices_base = { .disks = 4, .nics = 1 };
+const struct machine_devices machine_devices_extended = { .disks = MACHINE_DISKS_MAX,
+							  .read_only_disks = 3,
+							  .shares = MACHINE_SHARES_MAX,
+							  .nics = MACHINE_NICS_MAX };
+
+bool machine_devices_suffice(const struct machine_devices *devices,
+			     const struct machine_devices *needed)
+{
+	return machine_first_read_only(devices) >= machine_first_read_only(needed) &&
+	       devices->read_only_disks >= needed->read_only_disks &&
+	       devices->shares >= needed->shares && devices->nics >= needed->nics;
+}
+
 #define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin"
 
 int machine_find_qemu(const char *search_path, char **ret_path, struct err *err)

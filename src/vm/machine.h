@@ -4,11 +4,40 @@
 #ifndef VM_MACHINE_H
 #define VM_MACHINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vm/accel.h"
 
-#define MACHINE_DISK_SLOTS 4 /* slot 0 is read-only (the image), slot 1 the scratch disk */
+/* Of any set of devices. */
+#define MACHINE_DISKS_MAX 12
+#define MACHINE_SHARES_MAX 6
+#define MACHINE_NICS_MAX 4
+
+/* Slots that a template's guest has probed already and that a restore fills. The disks: slot 0 is
+ * read-only (the image), slots 1 and 2 are for the scratch disk, those from 3 on for volumes; the
+ * last read_only_disks of them cannot be written to. */
+struct machine_devices {
+	uint32_t disks;
+	uint32_t read_only_disks; /* of the disks; slot 0 is not counted */
+	uint32_t shares;          /* virtio-9p; mount tags "share0" … */
+	uint32_t nics;
+};
+#define MACHINE_VOLUME_SLOT 3 /* the first one */
+
+/* What nearly every container needs, and what the others do: docs/decisions/0006-device-sets.md. */
+extern const struct machine_devices machine_devices_base;
+extern const struct machine_devices machine_devices_extended;
+
+/* The first slot that is read-only, slot 0 aside. */
+static inline uint32_t machine_first_read_only(const struct machine_devices *devices)
+{
+	return devices->disks - devices->read_only_disks;
+}
+
+/* Whether a set has at least what is needed. */
+bool machine_devices_suffice(const struct machine_devices *devices,
+			     const struct machine_devices *needed);
 
 struct machine_shape {
 	enum accel_kind accel;
@@ -22,6 +51,7 @@ struct machine_shape {
 	 * that copy (template.scratch_path) is what fresh containers start from: mounting costs as
 	 * much as the rest of a start under emulation. NULL: slot 1 stays empty. */
 	const char *scratch;
+	struct machine_devices devices;
 };
 
 /* The emulator for this architecture in search_path (the value of PATH; NULL: the usual

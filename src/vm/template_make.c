@@ -74,7 +74,8 @@ static int copy_scratch(const struct maker *maker, const char *path, struct err 
 static int maker_start(struct maker *maker, struct err *err)
 {
 	AUTO_FREE char *scratch = path_join(maker->directory, "scratch.img");
-	const struct vm_disk disks[MACHINE_DISK_SLOTS] = {
+	AUTO_FREE char *empty_dir = path_join(maker->directory, "empty");
+	const struct vm_disk disks[MACHINE_DISKS_MAX] = {
 		[1] = { .path = maker->shape->scratch ? scratch : NULL, .format = VM_DISK_RAW },
 	};
 	AUTO_FREE char *initramfs = path_join(maker->directory, "initramfs");
@@ -85,6 +86,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		.initramfs = initramfs,
 		.console_path = console,
 		.disks = disks,
+		.empty_dir = empty_dir,
 		.tsc_khz = launch_measure_tsc_khz(),
 	};
 	struct launch_process process;
@@ -95,7 +97,9 @@ static int maker_start(struct maker *maker, struct err *err)
 	if (maker->ram_fd < 0 || maker->state_fd < 0 ||
 	    ftruncate(maker->ram_fd, (off_t)maker->shape->memory_bytes) < 0)
 		return err_set(err, -errno, "cannot allocate the template's memory: %m");
-	r = initramfs_write(maker->shape, initramfs, err);
+	r = path_make_dirs(empty_dir, 0700, err);
+	if (r == 0)
+		r = initramfs_write(maker->shape, initramfs, err);
 	if (r == 0 && maker->shape->scratch)
 		r = copy_scratch(maker, scratch, err);
 	if (r < 0)

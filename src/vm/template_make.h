@@ -15,8 +15,8 @@ struct template_image {
 	uint32_t scratch_crc; /* if the shape has a scratch disk */
 };
 
-/* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one) and
- * console.log; takes seconds. */
+/* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one), the
+ * directory empty and console.log; takes seconds. */
 int template_make(const char *directory, const struct machine_shape *shape,
 		  const struct template_progress *progress, struct template_image *ret_image,
 		  struct err *err);

@@ -744,18 +744,21 @@ static void test_launch_round_trip(void **state)
 {
 	char uuid[] = "u";
 	char path[] = "/p";
-	struct launch launch = { .uuid = uuid,
-				 .root = path,
-				 .run = path,
-				 .accel = uuid,
-				 .vcpus = 3,
-				 .qemu = path,
-				 .kernel = path,
-				 .init = path,
-				 .root_disk = path,
-				 .scratch_slot = LAUNCH_SCRATCH_USED,
-				 .attach = 3,
-				 .memory_bytes = 5ull << 30 };
+	struct launch launch = {
+		.uuid = uuid,
+		.root = path,
+		.run = path,
+		.accel = uuid,
+		.vcpus = 3,
+		.qemu = path,
+		.kernel = path,
+		.init = path,
+		.root_disk = path,
+		.scratch_slot = LAUNCH_SCRATCH_USED,
+		.attach = 3,
+		.devices = { .disks = 8, .read_only_disks = 2, .shares = 3, .nics = 4 },
+		.memory_bytes = 5ull << 30
+	};
 	CLEANUP(launch_release) struct launch read_back = { 0 };
 	AUTO_CLOSE int fd = -1;
 	AUTO_CLOSE int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -766,6 +769,7 @@ static void test_launch_round_trip(void **state)
 	assert_null(read_back.modules);
 	assert_true(read_back.memory_bytes == 5ull << 30);
 	assert_int_equal(read_back.attach, 3);
+	assert_memory_equal(&read_back.devices, &launch.devices, sizeof(launch.devices));
 	assert_int_equal(launch_read(empty, &read_back, NULL), -EBADMSG);
 }
 

@@ -213,7 +213,8 @@ static const struct machine_shape example = { .accel = ACCEL_TCG,
 					      .memory_bytes = 512u << 20,
 					      .qemu = "/usr/bin/qemu",
 					      .kernel = "/k/vmlinux",
-					      .init = "/hull-init" };
+					      .init = "/hull-init",
+					      .devices = { .disks = 4, .nics = 1 } };
 
 static const char *argument_after(char *const *argv, const char *option, const char *start)
 {
@@ -225,8 +226,8 @@ static const char *argument_after(char *const *argv, const char *option, const c
 
 static void test_launch_uses(void **state)
 {
-	const struct vm_disk disks[MACHINE_DISK_SLOTS] = { { "/a,b", VM_DISK_VMDK },
-							   { "/s", VM_DISK_RAW } };
+	const struct vm_disk disks[MACHINE_DISKS_MAX] = { { "/a,b", VM_DISK_VMDK },
+							  { "/s", VM_DISK_RAW } };
 	struct launch launch = {
 		.use = LAUNCH_RESTORE, .shape = &example, .ram_path = "/t/ram", .disks = disks
 	};
@@ -253,6 +254,63 @@ static void test_launch_uses(void **state)
 	assert_non_null(strstr(argument_after(template, "-append", ""), "tsc_early_khz=1234"));
 	assert_null(argument_after(template, "-incoming", ""));
 	assert_non_null(strstr(argument_after(template, "-object", "memory"), "share=on"));
+}
+
+static void test_launch_fills_slots(void **state)
+{
+	struct machine_shape shape = example;
+	const struct vm_disk disks[MACHINE_DISKS_MAX] = { [9] = { "/ro", VM_DISK_RAW } };
+	const struct vm_share shares[MACHINE_SHARES_MAX] = { { "/x,y", false }, { "/z", true } };
+	const struct vm_nic nics[MACHINE_NICS_MAX] = { [1] = { 77 } };
+	const struct launch launch = { .use = LAUNCH_RESTORE,
+				       .shape = &shape,
+				       .ram_path = "/t/ram",
+				       .disks = disks,
+				       .shares = shares,
+				       .nics = nics,
+				       .empty_dir = "/empty" };
+
+	shape.devices = machine_devices_extended;
+	AUTO_STRV char **argv = launch_argv(&launch);
+
+	assert_non_null(strstr(argument_after(argv, "-blockdev", "driver=raw"), "s9,read-only=on"));
+	assert_non_null(strstr(argument_after(argv, "-blockdev", "driver=null-co,node-name=s8"),
+			       "read-only=off"));
+	assert_non_null(strstr(argument_after(argv, "-blockdev", "driver=null-co,node-name=s11"),
+			       "read-only=on"));
+	assert_string_equal(argument_after(argv, "-fsdev", "local,id=fs0"),
+			    "local,id=fs0,path=/x,,y,security_model=none,multidevs=remap");
+	assert_non_null(strstr(argument_after(argv, "-fsdev", "local,id=fs1"), ",readonly=on"));
+	assert_non_null(strstr(argument_after(argv, "-fsdev", "local,id=fs5"),
+			       "path=/empty,security_model=none,multidevs=remap,readonly=on"));
+	assert_non_null(argument_after(argv, "-netdev", "hubport,id=n0"));
+	assert_string_equal(argument_after(argv, "-netdev", "dgram"),
+			    "dgram,id=n1,local.type=fd,local.str=9");
+}
+
+static void test_device_sets(void **state)
+{
+	const struct {
+		struct machine_devices needed;
+		bool base, extended;
+	} cases[] = {
+		{ { .disks = 3 }, true, true },
+		{ { .disks = 4, .nics = 1 }, true, true },
+		{ { .disks = 5 }, false, true },
+		{ { .disks = 4, .read_only_disks = 1 }, false, true },
+		{ { .disks = 3, .shares = 1 }, false, true },
+		{ { .disks = 3, .nics = 2 }, false, true },
+		{ { .disks = 3, .nics = 5 }, false, false },
+		{ { .disks = 10 }, false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(machine_devices_suffice(&machine_devices_base, &cases[i].needed),
+				 cases[i].base);
+		assert_int_equal(
+			machine_devices_suffice(&machine_devices_extended, &cases[i].needed),
+			cases[i].extended);
+	}
 }
 
 static void test_launch_reports_what_cannot_start(void **state)
@@ -604,6 +662,8 @@ int main(void)
 		cmocka_unit_test(test_qmp_garbage_ends_the_channel),
 		cmocka_unit_test(test_qmp_bounds),
 		cmocka_unit_test(test_launch_uses),
+		cmocka_unit_test(test_launch_fills_slots),
+		cmocka_unit_test(test_device_sets),
 		TEST_IN_DIR(test_launch_reports_what_cannot_start),
 		TEST_IN_DIR(test_last_words),
 		TEST_IN_DIR(test_qemu_is_looked_up),
