@@ -14,20 +14,16 @@
 #include "shim/client.h"
 #include "shim/launch.h"
 
-static int not_running(const struct container *container, struct err *err)
-{
-	return err_set(err, -EINVAL, "container %s is not running", container->config.id);
-}
-
-/* A request of two numbers to the container's shim. -EINVAL "… is not running" without one. */
+/* A request of two numbers to the container's shim. Errors of container_connect. */
 static int request(struct engine *engine, const struct container *container, uint16_t type,
 		   uint32_t first, uint32_t second, struct client_reply *ret_reply, struct err *err)
 {
 	AUTO_SBUF struct sbuf payload = { 0 };
-	int fd = client_connect(engine->run, container->uuid, NULL);
+	int fd = -1;
+	int r = container_connect(engine, container, &fd, err);
 
-	if (fd < 0)
-		return not_running(container, err);
+	if (r < 0)
+		return r;
 	ctl_numbers_encode(first, second, &payload);
 	return client_request(fd, type, &payload, ret_reply, err);
 }
@@ -48,11 +44,27 @@ static uint32_t timeout_ms(uint32_t seconds)
 	return seconds > 86400 ? 86400000 : seconds * 1000;
 }
 
+/* Asks for the container's end and waits for it. One that ended by itself meanwhile, with its shim,
+ * did what was wanted; whether it did is looked up, not guessed. */
+static int end_and_wait(struct engine *engine, const struct container *container, uint32_t signal,
+			uint32_t wait_ms, struct err *err)
+{
+	CLEANUP(container_freep) struct container *now = NULL;
+	struct err reason = { 0 };
+	int r = request(engine, container, CTL_STOP, signal, wait_ms, NULL, &reason);
+
+	if (r == 0)
+		return 0;
+	if (containers_get_uuid(engine->store, container->uuid, &now, NULL) < 0 ||
+	    container_truth(engine, now, NULL) < 0 || !container_is_active(now))
+		return 0;
+	return err_set(err, r, "%s", reason.message);
+}
+
 int engine_stop(struct engine *engine, const char *id, const char *signal, uint32_t timeout_s,
 		struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
-	struct err request_err = { 0 };
 	uint32_t number = 0;
 	int r = parse_signal(signal, 0, &number, err);
 
@@ -60,11 +72,7 @@ int engine_stop(struct engine *engine, const char *id, const char *signal, uint3
 		r = engine_get(engine, id, &container, err);
 	if (r < 0 || !container_is_active(container))
 		return r;
-	r = request(engine, container, CTL_STOP, number, timeout_ms(timeout_s), NULL, &request_err);
-	/* It may have ended by itself meanwhile, with its shim. */
-	if (r == -EINVAL || r == -EPIPE)
-		return 0;
-	return r < 0 ? err_set(err, r, "%s", request_err.message) : 0;
+	return end_and_wait(engine, container, number, timeout_ms(timeout_s), err);
 }
 
 void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
@@ -82,7 +90,7 @@ void engine_stop_announce(struct engine *engine, char *const *ids, const char *s
 		if (engine_get(engine, *it, &container, NULL) < 0 ||
 		    !container_is_active(container))
 			continue;
-		fd = client_connect(engine->run, container->uuid, NULL);
+		fd = client_connect(engine->root, container->uuid, NULL);
 		if (fd < 0)
 			continue;
 		ctl_numbers_encode(number, timeout_ms(timeout_s), &payload);
@@ -154,6 +162,8 @@ int engine_wait(struct engine *engine, const char *id, int *ret_status, struct e
 			*ret_status = (int)reply.exited.status;
 			return 0;
 		}
+		if (r == -EHOSTUNREACH)
+			return r;
 		/* Its shim is gone, just now or for long: the row says how it ended. */
 		container_free(TAKE_PTR(container));
 		r = engine_get(engine, id, &container, err);
@@ -162,16 +172,6 @@ int engine_wait(struct engine *engine, const char *id, int *ret_status, struct e
 	}
 	*ret_status = container->has_exit_code ? container->exit_code : 0;
 	return 0;
-}
-
-/* Ends the container at once and waits for it. */
-static int kill_and_wait(struct engine *engine, const struct container *container, struct err *err)
-{
-	struct err ignored = { 0 };
-	int r = request(engine, container, CTL_STOP, SIGKILL, 0, NULL, &ignored);
-
-	/* Not running any more is what was wanted. */
-	return r == 0 || r == -EINVAL || r == -EPIPE ? 0 : err_set(err, r, "%s", ignored.message);
 }
 
 int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id, struct err *err)
@@ -187,7 +187,7 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 			return err_set(err, -EBUSY,
 				       "container %s is running; stop it first, or use --force",
 				       container->config.id);
-		r = kill_and_wait(engine, container, err);
+		r = end_and_wait(engine, container, SIGKILL, 0, err);
 		if (r < 0)
 			return r;
 	}

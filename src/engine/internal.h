@@ -71,7 +71,11 @@ void environment_set(char ***environment, const char *assignment);
 
 int container_check_id(const char *id, struct err *err);
 
-/* list.c: the row with the truth; rows of dead shims are repaired. */
+/* list.c: a connection to the shim of a container that runs. -EINVAL "container X is not running";
+ * -EHOSTUNREACH when it does, and its shim cannot be reached; -ENOENT when it is gone meanwhile. */
+int container_connect(struct engine *engine, const struct container *container, int *ret_fd,
+		      struct err *err);
+/* The row with the truth; rows of dead shims are repaired. */
 int container_truth(struct engine *engine, struct container *container, struct err *err);
 /* Removes files and row of a container whose lock the caller holds. */
 int container_remove(struct engine *engine, const struct container *container, struct err *err);

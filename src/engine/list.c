@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "shim/client.h"
 #include "shim/launch.h"
 
 #define LOCK_ATTEMPTS 100
@@ -144,6 +145,37 @@ int container_truth(struct engine *engine, struct container *container, struct e
 	if (container_lock(engine, container, &fd, NULL) < 0)
 		return 0; /* somebody else just took it: starting it, or repairing it */
 	return repair(engine, container, err);
+}
+
+/* A shim that ends listens for as long as it holds the lock. One that cannot be connected to has
+ * ended since the row was read, then, or is out of reach: looking again tells. */
+int container_connect(struct engine *engine, const struct container *container, int *ret_fd,
+		      struct err *err)
+{
+	for (int attempt = 0;; attempt++) {
+		CLEANUP(container_freep) struct container *now = NULL;
+		struct err reason = { 0 };
+		int fd = client_connect(engine->root, container->uuid, &reason);
+		int r;
+
+		if (fd >= 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+		r = containers_get_uuid(engine->store, container->uuid, &now, err);
+		if (r == 0)
+			r = container_truth(engine, now, err);
+		if (r < 0)
+			return r;
+		if (!container_is_active(now))
+			return err_set(err, -EINVAL, "container %s is not running",
+				       container->config.id);
+		if (attempt)
+			return err_set(err, -EHOSTUNREACH,
+				       "container %s is running, but its supervisor cannot be "
+				       "reached: %s",
+				       container->config.id, reason.message);
+	}
 }
 
 int engine_get(struct engine *engine, const char *id, struct container **ret_container,

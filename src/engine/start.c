@@ -240,27 +240,18 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	return finish_attach(r, &result, ret_status);
 }
 
-static int not_running(const struct container *container, struct err *err)
-{
-	return err_set(err, -EINVAL, "container %s is not running", container->config.id);
-}
-
 /* A connection to the shim of a container that runs. */
 static int connect_running(struct engine *engine, const char *id, struct container **ret_container,
 			   int *ret_fd, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
 	int r = containers_get(engine->store, id, &container, err);
-	int fd;
 
-	if (r < 0)
-		return r;
-	fd = client_connect(engine->run, container->uuid, NULL);
-	if (fd < 0)
-		return not_running(container, err);
-	*ret_container = TAKE_PTR(container);
-	*ret_fd = fd;
-	return 0;
+	if (r == 0)
+		r = container_connect(engine, container, ret_fd, err);
+	if (r == 0)
+		*ret_container = TAKE_PTR(container);
+	return r;
 }
 
 int engine_attach(struct engine *engine, const char *id, const struct stdio_options *stdio,

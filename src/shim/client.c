@@ -13,9 +13,9 @@
 #include "proto/mux.h"
 #include "shim/launch.h"
 
-int client_connect(const char *run, const char *uuid, struct err *err)
+int client_connect(const char *root, const char *uuid, struct err *err)
 {
-	AUTO_FREE char *path = launch_socket_path(run, uuid);
+	AUTO_FREE char *path = launch_socket_path(root, uuid);
 
 	return sock_connect(path, err);
 }

@@ -14,7 +14,7 @@
 
 /* A connection to the shim of the container; the caller's. -ENOENT or -ECONNREFUSED: there is none.
  */
-int client_connect(const char *run, const char *uuid, struct err *err);
+int client_connect(const char *root, const char *uuid, struct err *err);
 
 struct client_reply {
 	uint16_t type; /* CTL_OK, CTL_EXITED or CTL_STATS_REPLY */

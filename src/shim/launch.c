@@ -170,7 +170,7 @@ char *launch_lock_path(const char *root, const char *uuid)
 	return path_join(root, "containers/%s/lock", uuid);
 }
 
-char *launch_socket_path(const char *run, const char *uuid)
+char *launch_socket_path(const char *root, const char *uuid)
 {
-	return path_join(run, "%s/ctl", uuid);
+	return path_join(root, "containers/%s/ctl", uuid);
 }

@@ -48,9 +48,9 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err);
 /* $HULL_ROOT/containers/<uuid> and $HULL_RUN/<uuid>, and files in them; owned by the caller. */
 char *launch_container_dir(const char *root, const char *uuid);
 char *launch_run_dir(const char *run, const char *uuid);
-/* Beside what it guards: a run directory can differ from one login to the next, or vanish with it,
- * and a container that runs must never look dead. */
+/* Both beside what they belong to: a run directory can differ from one login to the next, or vanish
+ * with it, and a container that runs must never look dead nor be out of reach. */
 char *launch_lock_path(const char *root, const char *uuid);
-char *launch_socket_path(const char *run, const char *uuid);
+char *launch_socket_path(const char *root, const char *uuid);
 
 #endif

@@ -363,7 +363,7 @@ static void on_connection(void *ctx, int listener, uint32_t events)
 
 int server_open(struct shim *shim, struct err *err)
 {
-	AUTO_FREE char *path = launch_socket_path(shim->launch.run, shim->launch.uuid);
+	AUTO_FREE char *path = launch_socket_path(shim->launch.root, shim->launch.uuid);
 	int fd = sock_listen(path, err);
 
 	if (fd < 0)
@@ -412,11 +412,7 @@ void server_report_end(struct shim *shim)
 
 void server_close(struct shim *shim)
 {
-	AUTO_FREE char *path = launch_socket_path(shim->launch.run, shim->launch.uuid);
-
 	shim->listener_source = loop_remove(shim->listener_source);
-	if (shim->listener >= 0) {
+	if (shim->listener >= 0)
 		close(TAKE_FD(shim->listener));
-		unlink(path);
-	}
 }

@@ -141,7 +141,8 @@ struct client *server_add_client(struct shim *shim, int fd);
 /* Tells everybody who waits for the end of the container, and asks every client to go. */
 void server_report_end(struct shim *shim);
 void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size);
-/* Stops listening; clients stay until they have read what is queued for them. */
+/* Stops listening; clients stay until they have read what is queued for them. The socket's name
+ * stays: once the lock is free it may be another shim's. */
 void server_close(struct shim *shim);
 
 /* A client, for relay.c. */

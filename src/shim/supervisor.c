@@ -580,7 +580,6 @@ static void end_for_good(struct shim *shim)
 	struct err err = { 0 };
 
 	shim->phase = PHASE_ENDED;
-	server_close(shim);
 	if (shim->container->config.auto_remove) {
 		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
@@ -588,6 +587,7 @@ static void end_for_good(struct shim *shim)
 		for (struct client *client = shim->clients; client; client = client->next)
 			mux_flush(client->mux, 0);
 		log_timeline("shim: end told");
+		server_close(shim);
 		if (shim->vm)
 			vm_kill(shim->vm);
 		retire_machine(shim);
@@ -598,7 +598,9 @@ static void end_for_good(struct shim *shim)
 		fill_end(shim, shim->container);
 		shim_set_state(shim, CONTAINER_STOPPED);
 		log_writer_flush(shim->log);
+		/* A container whose lock is held has a listener. */
 		close(TAKE_FD(shim->lock_fd));
+		server_close(shim);
 		tell_clients(shim);
 		retire_machine(shim);
 	}

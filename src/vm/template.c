@@ -251,9 +251,11 @@ int template_find(const char *templates_dir, const char *run_dir, const struct m
 	return r < 0 ? r : find(&place, ret_template, err);
 }
 
+/* Beside the template: run directories differ between logins, and two makers of one template must
+ * meet. */
 static char *lock_path(const struct place *place, const char *name)
 {
-	return path_join(place->run_dir, "template-%s.lock", name);
+	return path_join(place->templates_dir, ".%s.lock", name);
 }
 
 /* Removes what an interrupted maker left. Those that are being made are locked. */

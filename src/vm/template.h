@@ -33,7 +33,8 @@ struct template_progress {
  * (and, once per boot of the host, of the whole RAM file). -ENOENT when there is none. */
 int template_find(const char *templates_dir, const char *run_dir, const struct machine_shape *shape,
 		  struct template *ret_template, struct err *err);
-/* As template_find, but makes it if there is none. One maker per shape (a lock; others wait). */
+/* As template_find, but makes it if there is none. One maker per shape (a lock beside it; others
+ * wait). */
 int template_ensure(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template_progress *progress,
 		    struct template *ret_template, struct err *err);

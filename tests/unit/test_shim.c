@@ -483,7 +483,7 @@ static void test_exec_and_stop_over_the_control_socket(void **state)
 
 	start_detached(&stage, *state);
 	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
-	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	client = start_client(client_connect(stage.root, UUID, NULL), CTL_EXEC, &payload, output);
 	n = guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
 	assert_int_equal(msg_process_decode(buffer, n, &process), 0);
 	assert_string_equal(process.args[0], "id");
@@ -499,7 +499,7 @@ static void test_exec_and_stop_over_the_control_socket(void **state)
 	client = fork();
 	if (client == 0) {
 		ctl_numbers_encode(SIGUSR1, 1500, &stop);
-		_exit(client_request(client_connect(stage.run, UUID, NULL), CTL_STOP, &stop, NULL,
+		_exit(client_request(client_connect(stage.root, UUID, NULL), CTL_STOP, &stop, NULL,
 				     NULL) == 0
 			      ? 0
 			      : 1);
@@ -530,7 +530,7 @@ static void test_a_slow_client_slows_only_its_process(void **state)
 
 	start_detached(&stage, *state);
 	ctl_numbers_encode(CTL_ATTACH_OUTPUT, 0, &payload);
-	slow = client_connect(stage.run, UUID, NULL);
+	slow = client_connect(stage.root, UUID, NULL);
 	assert_true(slow >= 0);
 	{
 		uint8_t header[FRAME_HEADER_SIZE];
@@ -546,7 +546,7 @@ static void test_a_slow_client_slows_only_its_process(void **state)
 			   chunk, FRAME_DATA_MAX);
 	sbuf_release(&payload);
 	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
-	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	client = start_client(client_connect(stage.root, UUID, NULL), CTL_EXEC, &payload, output);
 	guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
 	guest_started(&stage, MSG_PROCESS_MAIN + 1);
 	guest_output(&stage, MSG_PROCESS_MAIN + 1, "quick");
@@ -635,13 +635,13 @@ static void test_commands_at_once_are_limited(void **state)
 	frame_encode(&(struct frame_header){ (uint32_t)payload.length, 0, CTL_EXEC }, raw);
 	/* Clients that go leave their processes running. */
 	for (int i = 1; i < SHIM_PROCESSES_MAX; i++) {
-		AUTO_CLOSE int fd = client_connect(stage.run, UUID, NULL);
+		AUTO_CLOSE int fd = client_connect(stage.root, UUID, NULL);
 
 		assert_int_equal(fd_write_all(fd, raw, sizeof(raw)), 0);
 		assert_int_equal(fd_write_all(fd, payload.text, payload.length), 0);
 		guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
 	}
-	client = start_client(client_connect(stage.run, UUID, NULL), CTL_EXEC, &payload, output);
+	client = start_client(client_connect(stage.root, UUID, NULL), CTL_EXEC, &payload, output);
 	text = client_output(client, output);
 	assert_string_equal(text, "|-11|125|too many commands run in the container at once");
 	guest_exited(&stage, MSG_PROCESS_MAIN, 0);

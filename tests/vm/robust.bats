@@ -302,3 +302,40 @@ installed_elsewhere() {
 	run -0 ls "$HULL_ROOT/templates"
 	assert_equal "${#lines[@]}" 1
 }
+
+@test "another login, with another HULL_RUN, reaches what runs" {
+	hull run -d -i --name web busybox sh -c 'echo ready; while read -r line; do echo "$line"; done'
+	logged web ready
+	mkdir login
+	export HULL_RUN=$PWD/login
+	run -0 hull exec web echo in
+	assert_output in
+	timeout 60 "$HULL" attach web < <(echo line) > attached &
+	local attached=$!
+	logged web line
+	run -0 hull kill web
+	ends 137 "$attached"
+	run -0 hull wait web
+	run -0 hull start web
+	HULL_RUN=$HULL_TEST_DIR/run run -0 hull stop -t 0 web
+	assert_equal "$(state_of web)" stopped
+	run -0 find login -mindepth 1 -name '*.lock'
+	assert_output ''
+}
+
+@test "a shim that runs and cannot be reached: nobody says that it was stopped" {
+	hull run -d --name web busybox sleep 1000
+	local uuid shim machine reason
+	uuid=$(uuid_of web) shim=$(shim_of web) machine=$(machine_of web)
+	mv "$HULL_ROOT/containers/$uuid/ctl" "$HULL_ROOT/containers/$uuid/lost"
+	reason="container web is running, but its supervisor cannot be reached: cannot connect to '$HULL_ROOT/containers/$uuid/ctl': No such file or directory"
+	fails 1 "Error: $reason" hull stop web
+	fails 125 "Error: $reason" hull exec web true
+	fails 1 "Error: $reason" hull kill web
+	fails 1 "Error: $reason" hull delete -f web
+	fails 1 "Error: $reason" hull wait web
+	assert_equal "$(state_of web)" running
+	mv "$HULL_ROOT/containers/$uuid/lost" "$HULL_ROOT/containers/$uuid/ctl"
+	run -0 hull stop -t 0 web
+	wait_for_end "$shim" "$machine"
+}
