@@ -20,6 +20,7 @@ struct process {
 	bool has_input;
 	bool started;
 	bool input_closed;     /* the guest wants no more of it, or its end was sent */
+	bool abandoned;        /* its client is gone, and no other can come */
 	size_t outstanding[2]; /* bytes whose credit the guest has not got back */
 };
 
@@ -185,6 +186,15 @@ void relay_guest_eof(struct shim *shim, uint32_t stream)
 
 /* --- input --- */
 
+static void end_input(struct process *process)
+{
+	if (!process->has_input || process->input_closed || !process->started ||
+	    !process->shim->guest)
+		return;
+	process->input_closed = true;
+	mux_send_eof(process->shim->guest, guest_stream(process, MSG_STREAM_STDIN));
+}
+
 static void pump_input(struct client *client)
 {
 	struct process *process = client->process;
@@ -207,10 +217,8 @@ static void pump_input(struct client *client)
 		memmove(client->input, client->input + n, client->input_size);
 		mux_consumed(client->mux, CTL_STREAM_STDIN, (size_t)n);
 	}
-	if (client->input_eof && client->owner && process->has_input && !process->input_closed) {
-		process->input_closed = true;
-		mux_send_eof(process->shim->guest, stream);
-	}
+	if (client->input_eof && client->owner)
+		end_input(process);
 }
 
 static void pump_inputs(struct process *process)
@@ -299,9 +307,14 @@ void relay_detach(struct client *client)
 
 	client->process = NULL;
 	client->out[0].size = client->out[1].size = 0;
-	if (process) {
-		settle(process, 0);
-		settle(process, 1);
+	if (!process)
+		return;
+	settle(process, 0);
+	settle(process, 1);
+	/* The container's own process can be attached to again, and waits for that. */
+	if (client->owner && process->id != MSG_PROCESS_MAIN) {
+		process->abandoned = true;
+		end_input(process);
 	}
 }
 
@@ -316,6 +329,8 @@ void relay_started(struct shim *shim, uint32_t id)
 		if (client->process == process && !client->dead)
 			server_send(client, CTL_STARTED, NULL);
 	pump_inputs(process);
+	if (process->abandoned)
+		end_input(process);
 }
 
 static void report_exit(struct process *process, const struct ctl_exited *exited)

@@ -115,6 +115,7 @@ bool relay_is_full(const struct shim *shim);
 /* Joins the client to the process (flags: enum ctl_attach). owner: its end of input is the
  * process's, and its loss of interest in output too. */
 void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner);
+/* A process that no other client can come to (an exec's) gets the end of its input. */
 void relay_detach(struct client *client);
 uint32_t relay_process_id(const struct process *process);
 void relay_started(struct shim *shim, uint32_t id);

@@ -463,6 +463,7 @@ static void start_detached(struct stage *stage, const char *dir)
 	stage_open(stage, dir, false, 0);
 	guest_take_session(stage);
 	guest_started(stage, MSG_PROCESS_MAIN);
+	wait_until_running(stage);
 	close(TAKE_FD(stage->client));
 }
 
@@ -513,6 +514,42 @@ static void test_exec_and_stop_over_the_control_socket(void **state)
 	assert_int_equal(proc_wait(client), 0);
 	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_STOPPED);
 	assert_int_equal(exit_code, 138);
+	stage_close(&stage);
+}
+
+/* Gone before the guest has even started the process, or while it runs: its input ends either way.
+ */
+static void test_input_of_an_exec_ends_with_its_client(void **state)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	char *args[] = { "cat", NULL };
+	struct stage stage;
+
+	start_detached(&stage, *state);
+	msg_process_encode(
+		&(struct msg_process){ .id = 9, .args = args, .flags = MSG_PROCESS_STDIN },
+		&payload);
+	for (uint32_t id = MSG_PROCESS_MAIN + 1; id < MSG_PROCESS_MAIN + 3; id++) {
+		AUTO_CLOSE int client = client_connect(stage.root, UUID, NULL);
+		uint8_t raw[FRAME_HEADER_SIZE];
+		bool is_early = id == MSG_PROCESS_MAIN + 1;
+
+		frame_encode(&(struct frame_header){ (uint32_t)payload.length, 0, CTL_EXEC }, raw);
+		assert_int_equal(fd_write_all(client, raw, sizeof(raw)), 0);
+		assert_int_equal(fd_write_all(client, payload.text, payload.length), 0);
+		guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+		if (is_early)
+			close(TAKE_FD(client));
+		guest_started(&stage, id);
+		if (!is_early) {
+			assert_int_equal(fd_wait(client, POLLIN, 10000), 1);
+			close(TAKE_FD(client));
+		}
+		guest_receive(&stage, MSG_STREAM(id, MSG_STREAM_STDIN), FRAME_EOF, buffer,
+			      sizeof(buffer));
+	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
 	stage_close(&stage);
 }
 
@@ -782,6 +819,7 @@ int main(void)
 		TEST_IN_DIR(test_a_guest_that_breaks_the_protocol_is_ended),
 		TEST_IN_DIR(test_a_lost_machine_is_told),
 		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
+		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
 		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),
 		TEST_IN_DIR(test_a_late_reader_gets_all),
 		TEST_IN_DIR(test_a_first_start_that_fails_is_not_tried_again),

@@ -172,6 +172,23 @@ waiting() {
 	assert_line --partial sleep
 }
 
+@test "exec -i whose client is killed: the program reads the end of its input, and goes on" {
+	hull run -d --name web busybox sleep 1000
+	mkfifo pipe
+	"$HULL" exec -i web sh -c 'cat > /got; echo over > /ended; sleep 1000' < pipe &
+	local client=$!
+	exec 9> pipe
+	echo line >&9
+	soon hull exec web test -s /got
+	kill -9 "$client"
+	soon hull exec web test -s /ended
+	exec 9>&-
+	wait "$client" || true
+	run -0 hull exec web sh -c 'cat /got; ps -o args='
+	assert_line line
+	assert_equal "$(grep -c '^sleep 1000$' <<< "$output")" 2
+}
+
 @test "exec: what cannot be run" {
 	hull run -d --name web busybox sleep 1000
 	fails 127 "Error: executable 'nosuch' not found in PATH" hull exec web nosuch
