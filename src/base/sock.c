@@ -42,9 +42,9 @@ static int address_of(const char *path, struct sockaddr_un *ret, int *ret_dir)
 	return (size_t)n < sizeof(ret->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-int sock_listen(const char *path, struct err *err)
+static int listen_on(const char *path, int type, struct err *err)
 {
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	AUTO_CLOSE int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	AUTO_CLOSE int dir = -1;
 	struct sockaddr_un address;
 	int r;
@@ -61,9 +61,19 @@ int sock_listen(const char *path, struct err *err)
 	return TAKE_FD(fd);
 }
 
-int sock_connect(const char *path, struct err *err)
+int sock_listen(const char *path, struct err *err)
 {
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return listen_on(path, SOCK_STREAM, err);
+}
+
+int sock_listen_packets(const char *path, struct err *err)
+{
+	return listen_on(path, SOCK_SEQPACKET, err);
+}
+
+static int connect_to(const char *path, int type, struct err *err)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	AUTO_CLOSE int dir = -1;
 	struct sockaddr_un address;
 	int r;
@@ -76,6 +86,16 @@ int sock_connect(const char *path, struct err *err)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return err_set(err, -errno, "cannot connect to '%s': %m", path);
 	return TAKE_FD(fd);
+}
+
+int sock_connect(const char *path, struct err *err)
+{
+	return connect_to(path, SOCK_STREAM, err);
+}
+
+int sock_connect_packets(const char *path, struct err *err)
+{
+	return connect_to(path, SOCK_SEQPACKET, err);
 }
 
 int sock_accept(int listener)

@@ -14,6 +14,9 @@ int sock_pair(int ret_fds[2], struct err *err);
 int sock_listen(const char *path, struct err *err);
 /* A blocking stream connection. -ECONNREFUSED or -ENOENT when nobody listens. */
 int sock_connect(const char *path, struct err *err);
+/* The same of sockets that keep the boundaries of messages (SOCK_SEQPACKET). */
+int sock_listen_packets(const char *path, struct err *err);
+int sock_connect_packets(const char *path, struct err *err);
 /* Accepts one connection whose peer is this user or root; -EPERM for anybody else (closed),
  * -EAGAIN when there is none. The result blocks. */
 int sock_accept(int listener);

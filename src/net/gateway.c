@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/gateway.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+#define ICMP_ECHO 8
+#define ICMPV6_ECHO 128
+#define ARP_REQUEST 1
+
+struct gateway {
+	struct netd *netd;                   /* borrowed */
+	uint8_t frame[PACKET_FRAME_MAX + 2]; /* that is being made */
+};
+
+struct gateway *gateway_new(struct netd *netd)
+{
+	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
+
+	gateway->netd = netd;
+	return gateway;
+}
+
+struct gateway *gateway_free(struct gateway *gateway)
+{
+	free(gateway);
+	return NULL;
+}
+
+static bool own4(const struct net_config *config, struct in_addr address)
+{
+	return address.s_addr == config->gateway.s_addr || address.s_addr == config->names.s_addr;
+}
+
+static bool own6(const struct net_config *config, const struct in6_addr *address)
+{
+	return config->has6 && (memcmp(address, &config->gateway6, sizeof(*address)) == 0 ||
+				memcmp(address, &config->names6, sizeof(*address)) == 0);
+}
+
+const uint8_t *gateway_mac_of4(const struct netd *netd, struct in_addr address)
+{
+	const struct port *port = switch_find4(netd->sw, address);
+
+	if (own4(&netd->config, address))
+		return netd->config.gateway_mac;
+	return port ? port_binding(port)->mac : NULL;
+}
+
+const uint8_t *gateway_mac_of6(const struct netd *netd, const struct in6_addr *address)
+{
+	const struct port *port = switch_find6(netd->sw, address);
+
+	if (own6(&netd->config, address))
+		return netd->config.gateway_mac;
+	return port ? port_binding(port)->mac : NULL;
+}
+
+static void answer_arp(struct gateway *gateway, struct port *from, const struct packet *packet)
+{
+	const uint8_t *mac = gateway_mac_of4(gateway->netd, packet->arp_target);
+	const struct binding *asker = port_binding(from);
+
+	/* Nobody else has an asker's own address: its probe stays unanswered. */
+	if (packet->arp_operation != ARP_REQUEST || !mac ||
+	    packet->arp_target.s_addr == asker->ipv4.s_addr)
+		return;
+	port_send(from, gateway->frame,
+		  packet_make_arp(gateway->frame, mac, packet->arp_target, asker->mac,
+				  packet->arp_sender));
+}
+
+static void answer_solicitation(struct gateway *gateway, struct port *from,
+				const struct packet *packet)
+{
+	const uint8_t *mac = gateway_mac_of6(gateway->netd, &packet->nd_target);
+
+	if (packet->icmp_type != PACKET_ND_NS || !mac || mac == port_binding(from)->mac ||
+	    IN6_IS_ADDR_UNSPECIFIED(&packet->source6))
+		return;
+	port_send(from, gateway->frame,
+		  packet_make_na(gateway->frame, mac, &packet->nd_target, port_binding(from)->mac,
+				 &packet->source6));
+}
+
+static bool is_nd(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_ICMPV6 && packet->first &&
+	       packet->icmp_type >= PACKET_ND_RS && packet->icmp_type <= PACKET_ND_REDIRECT;
+}
+
+/* Whether it was for one of the gateway's own addresses. */
+static bool local_input(struct gateway *gateway, struct port *from, const struct packet *packet)
+{
+	const struct net_config *config = &gateway->netd->config;
+	bool v4 = packet->kind == PACKET_IPV4;
+	bool whole = packet->first && !packet->fragment;
+
+	if (!(v4 ? own4(config, packet->destination4) : own6(config, &packet->destination6)))
+		return false;
+	if (whole && packet->protocol == (v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+		if (packet->icmp_type == (v4 ? ICMP_ECHO : ICMPV6_ECHO))
+			port_send(from, gateway->frame, packet_make_echo(gateway->frame, packet));
+		return true;
+	}
+	return false;
+}
+
+void gateway_input(void *ctx, struct port *from, const struct packet *packet)
+{
+	struct gateway *gateway = ctx;
+
+	if (packet->kind == PACKET_ARP) {
+		answer_arp(gateway, from, packet);
+		return;
+	}
+	if (packet->kind == PACKET_IPV6 && is_nd(packet)) {
+		answer_solicitation(gateway, from, packet);
+		return;
+	}
+	if (local_input(gateway, from, packet))
+		return;
+}

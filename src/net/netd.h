@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of hull-netd, and what it inherits from the client that starts it. */
+#ifndef NET_NETD_H
+#define NET_NETD_H
+
+#include "base/loop.h"
+#include "net/config.h"
+#include "net/switch.h"
+
+enum {
+	NETD_FD_CONFIG = 3, /* JSON of the network */
+	NETD_FD_LISTENER,   /* listens on run/net/ID/ctl */
+	NETD_FD_LOCK,       /* run/net/ID/lock, held */
+	NETD_FD_DIR,        /* O_PATH of run/net/ID */
+};
+
+struct gateway;
+struct members;
+
+struct netd {
+	struct loop *loop; /* owned */
+	struct net_config config;
+	struct net_switch *sw;   /* owned */
+	struct gateway *gateway; /* owned */
+	struct members *members; /* owned */
+};
+
+#endif
