@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading a container's log, or its machine's console: backwards for the last lines, then onwards.
+/*
+ * Reading a container's log, or its machine's console: from the rotated file (<path>.1) into the
+ * current one, a block at a time, so that memory does not grow with the log. The last lines are
+ * found by reading blocks backwards first.
  */
 #include "engine/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,14 +24,17 @@
 #include "shim/launch.h"
 #include "shim/logs.h"
 
-#define LOG_FILE_MAX (64ull * 1024 * 1024)
-#define RECHECK_MS 1000 /* a shim killed by force leaves no trace in the directory */
+#define BLOCK ((size_t)64 * 1024) /* more than the longest record */
+#define RECORD_HEAD 40            /* of a record: time, stream, P or F */
+#define RECHECK_MS 1000           /* a shim killed by force leaves no trace in the directory */
+
+static_assert(BLOCK > LOGS_LINE_MAX + RECORD_HEAD, "a record fits into a block");
 
 struct reader {
 	const struct log_options *options;
 	log_record_fn fn;
 	void *ctx;
-	char *pending; /* owned: the start of a record whose end is not there yet */
+	char *pending; /* owned: the start of a record whose end is not there yet, below a block */
 	size_t pending_size;
 };
 
@@ -53,101 +60,210 @@ static int deliver_line(struct reader *reader, const char *text, size_t size)
 							     .size = line.size + line.whole });
 }
 
-/* Delivers the whole lines of text; the rest is kept. */
+/* What was kept back, as far as it is of use: half a line of a console is, half a record is not. */
+static int flush_pending(struct reader *reader)
+{
+	size_t size = reader->pending_size;
+
+	reader->pending_size = 0;
+	return reader->options->boot && size ? deliver_line(reader, reader->pending, size) : 0;
+}
+
+/* Delivers the whole lines of the block (at most BLOCK bytes); the rest is kept. */
 static int deliver(struct reader *reader, const char *text, size_t size)
 {
-	reader->pending = xrealloc(reader->pending, reader->pending_size + size, 1);
-	memcpy(reader->pending + reader->pending_size, text, size);
-	reader->pending_size += size;
-
-	size_t start = 0;
 	int r = 0;
 
-	while (r == 0 && start < reader->pending_size) {
-		const char *newline =
-			memchr(reader->pending + start, '\n', reader->pending_size - start);
-		size_t n;
+	while (r == 0 && size) {
+		const char *newline = memchr(text, '\n', size);
+		size_t n = newline ? (size_t)(newline - text) + 1 : size;
 
-		if (!newline)
-			break;
-		n = (size_t)(newline - (reader->pending + start)) + 1;
-		r = deliver_line(reader, reader->pending + start, n);
-		start += n;
+		if (reader->pending_size + n > BLOCK)
+			r = flush_pending(reader);
+		if (r == 0 && newline && !reader->pending_size) {
+			r = deliver_line(reader, text, n);
+		} else if (r == 0) {
+			if (!reader->pending)
+				reader->pending = xmalloc(BLOCK);
+			memcpy(reader->pending + reader->pending_size, text, n);
+			reader->pending_size += n;
+		}
+		if (r == 0 && newline && reader->pending_size) {
+			r = deliver_line(reader, reader->pending, reader->pending_size);
+			reader->pending_size = 0;
+		}
+		text += n;
+		size -= n;
 	}
-	memmove(reader->pending, reader->pending + start, reader->pending_size - start);
-	reader->pending_size -= start;
 	return r;
 }
 
-/* Where the last n lines of text begin. Parts of one line count as one. */
-static size_t start_of_last(const char *text, size_t size, int64_t n)
+/* Delivers what fd has from its position on, up to size bytes. */
+static int read_on(struct reader *reader, int fd, uint64_t size)
 {
-	size_t at = size;
+	char block[BLOCK];
+	int r = 0;
 
-	if (n < 0)
-		return 0;
-	while (at > 0) {
-		size_t line = at - 1;
+	while (r == 0 && size) {
+		ssize_t n = read(fd, block, size < sizeof(block) ? size : sizeof(block));
 
-		while (line > 0 && text[line - 1] != '\n')
-			line--;
-		if (at - line < 40 || text[line + 38] != 'P')
-			n--;
-		if (n < 0)
-			return at;
-		at = line;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		size -= (uint64_t)n;
+		r = deliver(reader, block, (size_t)n);
 	}
+	return r;
+}
+
+/*
+ * Goes back over the lines that begin in the block at offset start, of which the buffer has size
+ * bytes and what follows them as far as a record's head. Parts of one line count as one. True when
+ * more than *n were passed: *end is where the last n begin. *end is the start of the line that was
+ * looked at last.
+ */
+static bool pass_lines(const char *block, size_t size, size_t lookahead, off_t start, off_t *end,
+		       int64_t *n)
+{
+	const size_t available = size + lookahead;
+
+	while (size > 0) {
+		const char *newline = memrchr(block, '\n', size);
+		size_t line = newline ? (size_t)(newline - block) + 1 : 0;
+		off_t at = start + (off_t)line;
+
+		if (!newline && start > 0)
+			return false; /* it begins in an earlier block */
+		if (at < *end) {
+			bool is_part = *end - at >= RECORD_HEAD &&
+				       line + RECORD_HEAD <= available &&
+				       block[line + RECORD_HEAD - 2] == 'P';
+
+			*n -= !is_part;
+			if (*n < 0)
+				return true;
+			*end = at;
+		}
+		size = newline ? (size_t)(newline - block) : 0;
+	}
+	return false;
+}
+
+/* Where the last *n lines of the file's first size bytes begin; *n is counted down, and below zero
+ * if they do not reach its start. */
+static int find_last(int fd, off_t size, int64_t *n, off_t *ret_start)
+{
+	char block[BLOCK + RECORD_HEAD];
+	off_t end = size; /* of the line before which we look */
+	off_t at = size;
+
+	while (at > 0) {
+		size_t length = at < (off_t)BLOCK ? (size_t)at : BLOCK;
+		size_t lookahead = size - at < RECORD_HEAD ? (size_t)(size - at) : RECORD_HEAD;
+		int r;
+
+		at -= (off_t)length;
+		r = fd_pread_exact(fd, block, length + lookahead, at);
+		if (r < 0)
+			return r;
+		if (pass_lines(block, length, lookahead, at, &end, n))
+			break;
+	}
+	*ret_start = end;
 	return 0;
 }
 
-/* What is in the rotated file and the current one, as one text; *ret_offset is how much of the
- * current one that is. */
-static int read_existing(const char *path, struct sbuf *text, int *ret_fd, struct err *err)
+struct log_file {
+	int fd; /* owned; -1: not there */
+	off_t size, start;
+};
+
+static void log_file_release(struct log_file *file)
+{
+	cleanup_closep(&file->fd);
+}
+
+static bool is_same_file(int fd, int other)
+{
+	struct stat a;
+	struct stat b;
+
+	return fd >= 0 && other >= 0 && fstat(fd, &a) == 0 && fstat(other, &b) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+static int open_log_file(const char *path, struct log_file *file, struct err *err)
+{
+	struct stat st = { 0 };
+
+	cleanup_closep(&file->fd);
+	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file->fd < 0 && errno == ENOENT)
+		return 0;
+	if (file->fd < 0 || fstat(file->fd, &st) < 0)
+		return err_set(err, -errno, "cannot open '%s': %m", path);
+	file->start = 0;
+	file->size = st.st_size;
+	return 0;
+}
+
+/* The current file first: if it is rotated away meanwhile, it shows up as the old one. */
+static int open_both(const char *path, struct log_file *old, struct log_file *current,
+		     struct err *err)
 {
 	AUTO_FREE char *old_path = xasprintf("%s.1", path);
-	AUTO_FREE char *old = NULL;
-	AUTO_FREE char *current = NULL;
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t size = 0;
 	int r;
 
-	if (file_read(old_path, LOG_FILE_MAX, &old, &size, NULL) == 0)
-		sbuf_add_bytes(text, old, size);
-	if (fd < 0 && errno != ENOENT)
-		return err_set(err, -errno, "cannot open '%s': %m", path);
-	if (fd >= 0) {
-		r = fd_read_text(fd, LOG_FILE_MAX, &current, &size);
-		if (r < 0)
-			return err_set(err, r, "cannot read '%s': %m", path);
-		sbuf_add_bytes(text, current, size);
-	}
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-static int read_more(struct reader *reader, int fd)
-{
-	char buffer[65536];
-	ssize_t n;
-	int r = 0;
-
-	while (r == 0 && (n = read(fd, buffer, sizeof(buffer))) > 0)
-		r = deliver(reader, buffer, (size_t)n);
+	do {
+		r = open_log_file(path, current, err);
+		if (r == 0)
+			r = open_log_file(old_path, old, err);
+	} while (r == 0 && is_same_file(old->fd, current->fd));
 	return r;
 }
 
-/* Onto the new file once ours has been rotated away. */
-static void follow_rotation(const char *path, int *fd)
+static int find_start(struct log_file *old, struct log_file *current, int64_t lines)
 {
-	struct stat ours;
-	struct stat now;
+	int r = 0;
 
-	if (stat(path, &now) < 0 || (*fd >= 0 && fstat(*fd, &ours) == 0 &&
-				     ours.st_ino == now.st_ino && ours.st_dev == now.st_dev))
-		return;
-	if (*fd >= 0)
-		close(*fd);
-	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (lines < 0)
+		return 0;
+	if (current->fd >= 0)
+		r = find_last(current->fd, current->size, &lines, &current->start);
+	if (r == 0 && lines < 0)
+		old->start = old->size;
+	else if (r == 0 && old->fd >= 0)
+		r = find_last(old->fd, old->size, &lines, &old->start);
+	return r;
+}
+
+static int read_from_start(struct reader *reader, const struct log_file *file)
+{
+	if (file->fd < 0)
+		return 0;
+	if (lseek(file->fd, file->start, SEEK_SET) < 0)
+		return -errno;
+	return read_on(reader, file->fd, (uint64_t)(file->size - file->start));
+}
+
+/* Onto the new file once ours has been rotated away, by way of what was rotated away since. */
+static int follow_rotation(struct reader *reader, const char *path, int *fd)
+{
+	AUTO_FREE char *old_path = xasprintf("%s.1", path);
+	CLEANUP(log_file_release) struct log_file now = { .fd = -1 };
+	CLEANUP(log_file_release) struct log_file old = { .fd = -1 };
+	int r;
+
+	if (open_log_file(path, &now, NULL) < 0 || now.fd < 0 || is_same_file(now.fd, *fd))
+		return 0;
+	r = *fd >= 0 ? read_on(reader, *fd, UINT64_MAX) : 0; /* its last records */
+	if (r == 0 && *fd >= 0 && open_log_file(old_path, &old, NULL) == 0 && old.fd >= 0 &&
+	    !is_same_file(old.fd, *fd) && !is_same_file(old.fd, now.fd))
+		r = read_on(reader, old.fd, UINT64_MAX);
+	cleanup_closep(fd);
+	*fd = TAKE_FD(now.fd);
+	return r;
 }
 
 static int follow(struct engine *engine, const struct container *container, struct reader *reader,
@@ -165,10 +281,11 @@ static int follow(struct engine *engine, const struct container *container, stru
 		bool running = lock_is_held(lock);
 
 		if (*fd >= 0)
-			r = read_more(reader, *fd);
-		follow_rotation(path, fd);
+			r = read_on(reader, *fd, UINT64_MAX);
+		if (r == 0)
+			r = follow_rotation(reader, path, fd);
 		if (r == 0 && *fd >= 0)
-			r = read_more(reader, *fd);
+			r = read_on(reader, *fd, UINT64_MAX);
 		if (!running || r < 0)
 			break;
 		fd_wait(watch, POLLIN, RECHECK_MS);
@@ -182,28 +299,30 @@ int engine_logs(struct engine *engine, const char *id, const struct log_options 
 		log_record_fn fn, void *ctx, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
-	AUTO_SBUF struct sbuf text = { 0 };
+	CLEANUP(log_file_release) struct log_file old = { .fd = -1 };
+	CLEANUP(log_file_release) struct log_file current = { .fd = -1 };
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *path = NULL;
-	AUTO_CLOSE int fd = -1;
 	struct reader reader = { .options = options, .fn = fn, .ctx = ctx };
-	size_t start;
 	int r = engine_get(engine, id, &container, err);
 
 	if (r < 0)
 		return r;
 	dir = launch_container_dir(engine->root, container->uuid);
 	path = path_join(dir, options->boot ? "boot.log" : "log");
-	r = read_existing(path, &text, &fd, err);
+	r = open_both(path, &old, &current, err);
 	if (r < 0)
 		return r;
-	start = text.text ? start_of_last(text.text, text.length, options->lines) : 0;
-	if (text.text)
-		r = deliver(&reader, text.text + start, text.length - start);
+	r = find_start(&old, &current, options->lines);
+	if (r < 0)
+		return err_set(err, r, "cannot read '%s': %m", path);
+	r = read_from_start(&reader, &old);
+	if (r == 0)
+		r = read_from_start(&reader, &current);
 	if (r == 0 && options->follow)
-		r = follow(engine, container, &reader, path, &fd, err);
-	if (r == 0 && options->boot && reader.pending_size)
-		r = deliver_line(&reader, reader.pending, reader.pending_size);
+		r = follow(engine, container, &reader, path, &current.fd, err);
+	if (r == 0)
+		r = flush_pending(&reader);
 	free(reader.pending);
 	return r;
 }

@@ -99,3 +99,45 @@ load helpers
 	run -0 bash -o pipefail -c '"$HULL" logs log | head -1'
 	assert_output 1
 }
+
+# records FIRST LAST: of stdout, one a line, some with a line that is two records.
+records() {
+	seq "$1" "$2" | awk '{
+		if ($1 % 10 == 0)
+			print "2026-01-02T03:04:05.000000000Z stdout P part of "
+		print "2026-01-02T03:04:05.000000000Z stdout F line " $1
+	}'
+}
+
+@test "a log of two large files is read a block at a time: all of it, and its last lines" {
+	hull create --name log busybox true
+	local dir count
+	dir=$HULL_ROOT/containers/$(uuid_of log)
+	records 1 240000 > "$dir/log.1"
+	records 240001 300000 > "$dir/log"
+	seq 300000 | awk '{ print ($1 % 10 ? "" : "part of ") "line " $1 }' > wanted
+	(ulimit -S -d 10000 && hull logs log) > shown
+	cmp wanted shown
+	for count in 1 9 10 11 59999 60000 60001 299999 300000 300001; do
+		hull logs -n "$count" log | cmp - <(tail -n "$count" wanted) || fail "-n $count"
+	done
+}
+
+@test "-f goes on over a rotation" {
+	hull run -d --name log busybox sh -c 'echo ready; sleep 1000'
+	logged log ready
+	local dir follower
+	dir=$HULL_ROOT/containers/$(uuid_of log)
+	timeout 60 "$HULL" logs -f log > followed &
+	follower=$!
+	soon grep -q ready followed
+	records 1 3 >> "$dir/log"
+	mv "$dir/log" "$dir/log.1"
+	records 4 5 > "$dir/log.2"
+	mv "$dir/log.2" "$dir/log"
+	soon grep -q 'line 5' followed
+	hull stop -t 0 log
+	ends 0 "$follower"
+	run -0 cat followed
+	assert_output $'ready\nline 1\nline 2\nline 3\nline 4\nline 5'
+}
