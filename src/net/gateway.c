@@ -4,7 +4,10 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "net/names.h"
+#include "net/uplink.h"
 
+#define PORT_DNS 53
 #define ICMP_ECHO 8
 #define ICMPV6_ECHO 128
 #define ARP_REQUEST 1
@@ -90,6 +93,13 @@ static bool is_nd(const struct packet *packet)
 	       packet->icmp_type >= PACKET_ND_RS && packet->icmp_type <= PACKET_ND_REDIRECT;
 }
 
+static bool is_names(const struct net_config *config, const struct packet *packet)
+{
+	return packet->kind == PACKET_IPV4
+		       ? packet->destination4.s_addr == config->names.s_addr
+		       : memcmp(&packet->destination6, &config->names6, 16) == 0;
+}
+
 /* Whether it was for one of the gateway's own addresses. */
 static bool local_input(struct gateway *gateway, struct port *from, const struct packet *packet)
 {
@@ -99,6 +109,11 @@ static bool local_input(struct gateway *gateway, struct port *from, const struct
 
 	if (!(v4 ? own4(config, packet->destination4) : own6(config, &packet->destination6)))
 		return false;
+	if (whole && packet->protocol == IPPROTO_UDP && packet->destination_port == PORT_DNS &&
+	    is_names(config, packet)) {
+		names_input(gateway->netd->names, from, packet);
+		return true;
+	}
 	if (whole && packet->protocol == (v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
 		if (packet->icmp_type == (v4 ? ICMP_ECHO : ICMPV6_ECHO))
 			port_send(from, gateway->frame, packet_make_echo(gateway->frame, packet));
@@ -119,6 +134,6 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 		answer_solicitation(gateway, from, packet);
 		return;
 	}
-	if (local_input(gateway, from, packet))
-		return;
+	if (!local_input(gateway, from, packet))
+		uplink_input(gateway->netd->uplink, from, packet);
 }

@@ -11,6 +11,8 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "net/names.h"
+#include "net/uplink.h"
 #include "net/wire.h"
 
 #define CONNECTIONS_MAX (SWITCH_PORTS_MAX + 64)
@@ -35,6 +37,8 @@ static void member_free(struct member *member)
 {
 	if (!member)
 		return;
+	if (member->port)
+		names_forget(member->members->netd->names, member->port);
 	switch_remove(member->port);
 	loop_remove(member->source);
 	close(member->sock);
@@ -136,6 +140,7 @@ static int join(struct member *member, const json_t *request, int *link, json_t 
 		return r;
 	*link = -1; /* the switch's now */
 	member->joined = true;
+	uplink_introduce(netd->uplink, &member->config.binding);
 	log_debug("network=%s container=%s joined", netd->config.name, member->config.uuid);
 	*ret_answer = joined_to_json(netd);
 	return 0;
@@ -234,7 +239,45 @@ static void on_idle(void *ctx)
 	/* Whoever connected in the meantime is accepted first; what connects later finds the
 	 * listener closed, and begins anew. */
 	if (members->list.count == 0)
-		loop_quit(members->netd->loop, 0);
+		members->netd->done = true;
+}
+
+void members_find_name(const struct members *members, const char *name, members_found_fn found,
+		       void *ctx)
+{
+	VEC_EACH (&members->list, it) {
+		const struct member *member = *it;
+
+		for (size_t i = 0; member->joined && i < member->config.name_count; i++)
+			if (str_eq(member->config.names[i], name)) {
+				found(ctx, &member->config.binding);
+				break;
+			}
+	}
+}
+
+const char *members_name_of(const struct members *members, const struct in_addr *ipv4,
+			    const struct in6_addr *ipv6)
+{
+	VEC_EACH (&members->list, it) {
+		const struct member_config *config = &(*it)->config;
+
+		if (!(*it)->joined || config->name_count == 0)
+			continue;
+		if (ipv4 ? config->binding.ipv4.s_addr == ipv4->s_addr
+			 : config->binding.has6 &&
+				    memcmp(&config->binding.ipv6, ipv6, sizeof(*ipv6)) == 0)
+			return config->names[0];
+	}
+	return NULL;
+}
+
+const struct resolvers *members_resolvers(const struct members *members, const struct port *port)
+{
+	VEC_EACH (&members->list, it)
+		if ((*it)->port == port)
+			return &(*it)->config.resolvers;
+	return NULL;
 }
 
 struct members *members_new(struct netd *netd, int listener)

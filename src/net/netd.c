@@ -2,6 +2,7 @@
 /* hull-netd: started by whoever joins a network first (net/client.c), never by hand. */
 #include "net/netd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,10 +13,16 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sock.h"
 #include "net/gateway.h"
 #include "net/member.h"
+#include "net/names.h"
+#include "net/uplink.h"
 
 #define CONFIG_MAX (256 * 1024)
+/* By the descriptor of its directory: the path may be longer than an address of a socket. */
+#define NAMES_SOCKET "/proc/self/fd/6/dns"
+static_assert(NETD_FD_DIR == 6, "is in NAMES_SOCKET");
 
 /* Goes on as a child of nobody, so that whoever started it need not wait for it. */
 static void leave_parent(void)
@@ -57,21 +64,36 @@ static void raise_limits(void)
 
 static int run(struct netd *netd, struct err *err)
 {
+	int names_listener = -1;
 	int r = read_config(&netd->config, err);
 
 	if (r < 0)
 		return r;
+	if (!netd->config.internal) {
+		names_listener = sock_listen(NAMES_SOCKET, err);
+		if (names_listener < 0)
+			return names_listener;
+	}
 	if (netd->config.debug)
 		log_init("hull-netd", LOG_LEVEL_DEBUG);
 	netd->loop = loop_new();
+	netd->names = names_new(netd, names_listener);
+	if (!netd->config.internal) {
+		netd->uplink = uplink_new(netd, NAMES_SOCKET, err);
+		if (!netd->uplink)
+			return -EINVAL;
+	}
 	netd->gateway = gateway_new(netd);
 	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, netd->gateway);
 	netd->members = members_new(netd, NETD_FD_LISTENER);
 	log_debug("network=%s up", netd->config.name);
-	r = loop_run(netd->loop);
+	while (!netd->done && (r = loop_run_once(netd->loop, -1)) >= 0)
+		uplink_sync(netd->uplink);
 	/* First of all, so that whoever comes now starts another one. */
 	close(NETD_FD_LISTENER);
 	netd->members = members_free(netd->members);
+	netd->uplink = uplink_free(netd->uplink);
+	netd->names = names_free(netd->names);
 	netd->sw = switch_free(netd->sw);
 	netd->gateway = gateway_free(netd->gateway);
 	loop_free(netd->loop);

@@ -108,6 +108,11 @@ const struct port_counters *port_counters(const struct port *port)
 	return &port->counters;
 }
 
+void port_refuse(struct port *port)
+{
+	port->counters.refused++;
+}
+
 static void count_received(struct port *port, size_t size)
 {
 	port->counters.received_bytes += size;

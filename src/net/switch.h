@@ -53,6 +53,8 @@ struct port *switch_find6(const struct net_switch *sw, const struct in6_addr *ad
 
 const struct binding *port_binding(const struct port *port);
 const struct port_counters *port_counters(const struct port *port);
+/* Counts a frame that a member sent in vain. */
+void port_refuse(struct port *port);
 /* Sends a frame that netd made, or that came from the uplink. */
 void port_send(struct port *port, const uint8_t *frame, size_t size);
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The name server of a network. It answers for its members' names, with and without the network's
+ * domain, for the names of the host, and for addresses of the network; everything else goes on to
+ * the host's resolvers, as it is, unless the network is internal. TCP is for answers that are too
+ * long for a datagram: it comes in through the uplink and a socket of its own.
+ */
+#ifndef NET_NAMES_H
+#define NET_NAMES_H
+
+#include "net/dns.h"
+#include "net/netd.h"
+
+/* tcp_listener: a listening Unix socket for DNS over TCP, taken over; -1: none. */
+struct names *names_new(struct netd *netd, int tcp_listener);
+struct names *names_free(struct names *names);
+/* Takes what waits at tcp_listener (net/names_tcp.h). */
+void names_accept(struct names *names);
+/* A port that is about to go: nothing is answered to it any more. */
+void names_forget(struct names *names, const struct port *port);
+/* A UDP datagram of a member to port 53 of the name server. */
+void names_input(struct names *names, struct port *from, const struct packet *packet);
+
+/* What the network itself knows of a name: whether that settles it (also: that there is none). */
+bool names_lookup(const struct netd *netd, const struct dns_query *query,
+		  struct dns_answer *ret_answer);
+
+#endif
