@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
 		return 0;
 	switch (input[0]) {
 		CASE(MSG_HELLO, hello, released)
+		CASE(MSG_PREPARE, prepare, released)
 		CASE(MSG_SESSION, session, msg_session_release)
 		CASE(MSG_EXEC, process, msg_process_release)
 		CASE(MSG_STARTED, started, released)

@@ -35,6 +35,7 @@ void config_init(struct engine_config *config)
 		.registry_default = xstrdup("docker.io"),
 		.accel = xstrdup("auto"),
 		.template = true,
+		.image_templates = true,
 	};
 }
 
@@ -104,15 +105,25 @@ static int set_accel(struct engine_config *config, const char *value)
 	return set_text(&config->accel, value);
 }
 
-static int set_template(struct engine_config *config, const char *value)
+static int set_switch(bool *slot, const char *value)
 {
 	if (str_eq(value, "on") || str_eq(value, "true") || str_eq(value, "yes"))
-		config->template = true;
+		*slot = true;
 	else if (str_eq(value, "off") || str_eq(value, "false") || str_eq(value, "no"))
-		config->template = false;
+		*slot = false;
 	else
 		return -EINVAL;
 	return 0;
+}
+
+static int set_template(struct engine_config *config, const char *value)
+{
+	return set_switch(&config->template, value);
+}
+
+static int set_image_templates(struct engine_config *config, const char *value)
+{
+	return set_switch(&config->image_templates, value);
 }
 
 /* NULL set: a key of the contract that is carried out by a part that is not there yet. */
@@ -134,6 +145,7 @@ static const struct {
 	{ "kernel", "path", set_kernel },
 	{ "vm", "accel", set_accel },
 	{ "vm", "template", set_template },
+	{ "vm", "image-templates", set_image_templates },
 };
 
 struct reading {

@@ -50,9 +50,10 @@ struct engine_config {
 	uint64_t memory_bytes;  /* [container] memory: 1 GiB */
 	char *registry_default; /* [registry] default: docker.io */
 	char **registry_mirrors, **registry_insecure;
-	char *kernel_path; /* [kernel] path; NULL */
-	char *accel;       /* [vm] accel: auto; HULL_ACCEL overrides */
-	bool template;     /* [vm] template: on */
+	char *kernel_path;    /* [kernel] path; NULL */
+	char *accel;          /* [vm] accel: auto; HULL_ACCEL overrides */
+	bool template;        /* [vm] template: on */
+	bool image_templates; /* [vm] image-templates: on */
 };
 
 /* Makes the directories if missing; opens the store. A broken line of the configuration file is an

@@ -64,6 +64,9 @@ int machine_choose(struct engine *engine, const struct machine_needs *needs,
 /* Its template, made if need be (with steps told). -ENOENT when templates are off. */
 int machine_template(struct engine *engine, const struct machine *machine,
 		     struct template *ret_template, struct err *err);
+/* The template of the machine with that image's disk, if there is one: -ENOENT. */
+int machine_image_template(struct engine *engine, const struct machine *machine,
+			   const char *image_disk, struct template *ret_template, struct err *err);
 char *machine_templates_dir(const struct engine *engine);
 
 /* container.c: sets K=V in an environment, replacing an earlier K. */

@@ -231,6 +231,17 @@ int machine_template(struct engine *engine, const struct machine *machine,
 	return template_ensure(dir, engine->run, &machine->shape, &progress, ret_template, err);
 }
 
+int machine_image_template(struct engine *engine, const struct machine *machine,
+			   const char *image_disk, struct template *ret_template, struct err *err)
+{
+	AUTO_FREE char *dir = machine_templates_dir(engine);
+	const struct machine_image image = { .disk = image_disk };
+	struct machine_shape shape = machine->shape;
+
+	shape.image = &image;
+	return template_find(dir, engine->run, &shape, ret_template, err);
+}
+
 void kernel_list_release(struct kernel_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {

@@ -42,9 +42,24 @@ static int place_scratch(struct engine *engine, const struct container *containe
 	return path_exists(path) ? 0 : scratch_copy(from, path, err);
 }
 
+/* The image's own template, or (plain) the one for all. */
+static int choose_template(struct engine *engine, const struct machine *machine,
+			   const char *image_disk, struct template *ret_template, bool *ret_plain,
+			   struct err *err)
+{
+	*ret_plain = false;
+	if (!engine->config.image_templates)
+		return machine_template(engine, machine, ret_template, err);
+	if (machine_image_template(engine, machine, image_disk, ret_template, NULL) == 0)
+		return 0;
+	*ret_plain = true;
+	return machine_template(engine, machine, ret_template, err);
+}
+
+/* ret_plain: whether the image should get a template of its own. */
 static int fill_launch(struct engine *engine, const struct container *container,
 		       const struct machine *machine, const struct stdio_options *stdio,
-		       struct launch *launch, struct err *err)
+		       struct launch *launch, bool *ret_plain, struct err *err)
 {
 	CLEANUP(template_release) struct template template = { 0 };
 	int r = 0;
@@ -61,6 +76,7 @@ static int fill_launch(struct engine *engine, const struct container *container,
 		.kernel = xstrdup(machine->kernel),
 		.modules = xstrdup(machine->modules),
 		.init = xstrdup(machine->init),
+		.scratch = xstrdup(machine->scratch),
 		.root_disk = content_disk_descriptor_path(engine->root, container->config.root_key),
 		.debug = engine->debug,
 		.timeline_origin_ns = log_timeline_get_origin(),
@@ -71,10 +87,11 @@ static int fill_launch(struct engine *engine, const struct container *container,
 	if (container->config.process.terminal)
 		client_window_size(&launch->rows, &launch->columns);
 	if (engine->config.template)
-		r = machine_template(engine, machine, &template, err);
+		r = choose_template(engine, machine, launch->root_disk, &template, ret_plain, err);
 	if (r < 0)
 		return r;
 	launch->template_directory = xstrdup(template.directory);
+	log_debug("starts from %s", str_or(template.directory, "no template"));
 	return place_scratch(engine, container, machine, &template, &launch->scratch_slot, err);
 }
 
@@ -117,6 +134,28 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 	return 0;
 }
 
+/* Has a template made for the image that was started, for its next start: in the background, at no
+ * cost to this one. What goes wrong there is not missed. */
+static void spawn_template(struct engine *engine, const struct launch *launch)
+{
+	AUTO_FREE char *program = path_join(engine->programs, "hull-template");
+	AUTO_CLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	AUTO_CLOSE int spec_fd = -1;
+	char *argv[] = { program, NULL };
+	pid_t pid;
+
+	if (null_fd < 0 || launch_write(launch, &spec_fd, NULL) < 0)
+		return;
+	struct proc_fd fds[] = {
+		{ spec_fd, LAUNCH_FD_SPEC }, { null_fd, 0 }, { null_fd, 1 }, { null_fd, 2 }
+	};
+	struct proc_spec spec = {
+		.argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds), .new_session = true
+	};
+
+	proc_spawn(&spec, &pid, NULL);
+}
+
 /* The image's disk, made again from its blobs if it is not there (any more). */
 static int require_disk(struct engine *engine, const struct container_config *config,
 			struct err *err)
@@ -140,10 +179,10 @@ static int require_disk(struct engine *engine, const struct container_config *co
 
 /* Everything a start needs, in the order of what can fail for the user's reasons first. */
 static int launch_container(struct engine *engine, const struct container *container, int lock_fd,
-			    const struct stdio_options *stdio, int *ret_client, struct err *err)
+			    const struct stdio_options *stdio, struct launch *launch,
+			    bool *ret_plain, int *ret_client, struct err *err)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
-	CLEANUP(launch_release) struct launch launch = { 0 };
 	const struct container_config *config = &container->config;
 	const struct machine_needs needs = machine_needs_of(config);
 	int r;
@@ -153,10 +192,10 @@ static int launch_container(struct engine *engine, const struct container *conta
 		return r;
 	r = machine_choose(engine, &needs, &machine, err);
 	if (r == 0)
-		r = fill_launch(engine, container, &machine, stdio, &launch, err);
+		r = fill_launch(engine, container, &machine, stdio, launch, ret_plain, err);
 	if (r == 0) {
 		log_timeline("hull: launch ready");
-		r = spawn_shim(engine, &launch, lock_fd, ret_client, err);
+		r = spawn_shim(engine, launch, lock_fd, ret_client, err);
 	}
 	return r;
 }
@@ -223,13 +262,15 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	CLEANUP(container_freep) struct container *container = NULL;
 	struct attach_options options = attach_options_of(stdio);
 	struct attach_result result = { .status = 125 };
+	CLEANUP(launch_release) struct launch launch = { 0 };
 	AUTO_CLOSE int lock_fd = -1;
+	bool plain = false;
 	int client = -1;
 	int r = take_container(engine, id, &container, &lock_fd, err);
 
 	if (r < 0)
 		return r;
-	r = launch_container(engine, container, lock_fd, stdio, &client, err);
+	r = launch_container(engine, container, lock_fd, stdio, &launch, &plain, &client, err);
 	if (r < 0) {
 		clear_failed_start(engine, container);
 		return r;
@@ -237,6 +278,8 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	close(TAKE_FD(lock_fd)); /* the shim's now */
 	r = client_attach(client, 0, NULL, &options, &result, err);
 	log_timeline("hull: end");
+	if (r == 0 && plain)
+		spawn_template(engine, &launch);
 	return finish_attach(r, &result, ret_status);
 }
 

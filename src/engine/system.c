@@ -295,12 +295,14 @@ int engine_system_prune(struct engine *engine, bool all_images, struct prune_res
 {
 	CLEANUP(prune_result_release) struct prune_result images = { 0 };
 	AUTO_FREE char *containers = path_join(engine->root, "containers");
+	AUTO_FREE char *templates = machine_templates_dir(engine);
 	int r = engine_prune_containers(engine, ret_result, err);
 
 	if (r == 0) {
 		prune_orphans(engine, containers, true, ret_result);
 		prune_orphans(engine, engine->run, false, ret_result);
 		r = engine_image_prune(engine, all_images, &images, err);
+		ret_result->reclaimed_bytes += template_prune(templates, engine->run);
 	}
 	STRV_EACH (images.removed, it)
 		strv_push(&ret_result->removed, *it);

@@ -45,6 +45,7 @@ struct agent {
 	size_t session_size;
 	struct msg_session session;
 	bool has_session;
+	bool prepared; /* MSG_PREPARE has come */
 	int root_tree;
 	int trees[MSG_MOUNTS_MAX];
 	/* The end. */
@@ -192,7 +193,7 @@ static int begin_session(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	timeline_point("guest: limits set");
-	agent->root_tree = mounts_root(session, err);
+	agent->root_tree = mounts_root(session->root_serial, session->scratch_serial, err);
 	if (agent->root_tree < 0)
 		return agent->root_tree;
 	for (size_t i = 0; i < session->mount_count; i++) {
@@ -231,6 +232,23 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	mux_send_control(agent->mux, MSG_SESSION_DONE, "", 0);
 	if (agent->session.has_process)
 		exec_process(agent, &agent->session.process);
+	return 0;
+}
+
+/* Nobody's container yet: a template for one image is made. */
+static int handle_prepare(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_prepare message;
+	struct err err = { 0 };
+	int r = msg_prepare_decode(payload, size, &message);
+
+	if (r < 0 || agent->session_bytes || agent->prepared)
+		return -EPROTO;
+	agent->prepared = true;
+	if (mounts_root_early(&message, &err) < 0)
+		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
+	else
+		mux_send_control(agent->mux, MSG_PREPARED, "", 0);
 	return 0;
 }
 
@@ -368,6 +386,8 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 	switch (type) {
 	case MSG_SESSION:
 		return handle_session(agent, payload, size);
+	case MSG_PREPARE:
+		return handle_prepare(agent, payload, size);
 	case MSG_EXEC:
 		return handle_exec(agent, payload, size);
 	case MSG_SIGNAL:

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,6 +22,7 @@
 #define SCRATCH "/run/scratch"
 #define ROOT "/run/root"
 #define DEVICE_FORMAT "/run/device%zu"
+#define READ_AHEAD_MAX ((size_t)8 << 20)
 #define BUSY_RETRIES 50
 #define BUSY_RETRY_MS 10
 
@@ -28,6 +30,8 @@
 #define EXT4_MAGIC_OFFSET (1024 + 56)
 
 static bool early_scratch; /* the disk of EARLY_SERIAL is mounted at SCRATCH */
+static bool early_image;   /* the image is mounted at LOWER */
+static bool early_root;    /* the overlay of both is mounted at ROOT */
 static bool device_mounted[MSG_MOUNTS_MAX];
 
 int mounts_prepare(struct err *err)
@@ -112,18 +116,28 @@ static int require_scratch(const char *serial, struct err *err)
 	return r < 0 ? r : make_scratch_dirs(err);
 }
 
-int mounts_root(const struct msg_session *session, struct err *err)
+static int require_image(const char *serial, struct err *err)
 {
 	char disk[DISK_PATH_MAX];
-	int r = disk_find(session->root_serial, disk, err);
+	int r;
 
+	if (early_image)
+		return 0;
+	r = disk_find(serial, disk, err);
 	if (r < 0)
 		return r;
 	if (mount(disk, LOWER, "erofs", MS_RDONLY, NULL) < 0)
-		return err_set(err, -errno, "cannot mount the image's disk '%s': %m",
-			       session->root_serial);
-	timeline_point("guest: image mounted");
-	r = require_scratch(session->scratch_serial, err);
+		return err_set(err, -errno, "cannot mount the image's disk '%s': %m", serial);
+	return 0;
+}
+
+static int require_overlay(const char *scratch_serial, struct err *err)
+{
+	if (early_root && str_eq(scratch_serial, EARLY_SERIAL))
+		return 0;
+	if (early_root)
+		umount2(ROOT, MNT_DETACH);
+	int r = require_scratch(scratch_serial, err);
 	if (r < 0)
 		return r;
 	timeline_point("guest: scratch mounted");
@@ -132,8 +146,62 @@ int mounts_root(const struct msg_session *session, struct err *err)
 		  "lowerdir=" LOWER ",upperdir=" SCRATCH "/upper,workdir=" SCRATCH "/work,"
 		  "redirect_dir=off,metacopy=off,index=off,xino=off") < 0)
 		return err_set(err, -errno, "cannot mount the root file system: %m");
+	return 0;
+}
+
+int mounts_root(const char *root_serial, const char *scratch_serial, struct err *err)
+{
+	int r = require_image(root_serial, err);
+
+	if (r < 0)
+		return r;
+	timeline_point("guest: image mounted");
+	r = require_overlay(scratch_serial, err);
+	if (r < 0)
+		return r;
 	timeline_point("guest: overlay mounted");
 	return clone_of(ROOT, err);
+}
+
+/* What nearly every program needs first is read into memory, where all machines of the template
+ * share it. */
+static void read_ahead(int root_fd)
+{
+	static const char *const paths[] = {
+		"etc/passwd",
+		"etc/group",
+		"etc/ld.so.cache",
+		"lib64/ld-linux-x86-64.so.2",
+		"lib/ld-musl-x86_64.so.1",
+		"lib/x86_64-linux-gnu/libc.so.6",
+		"lib64/libc.so.6",
+		"bin/sh",
+	};
+	char buffer[65536];
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		AUTO_CLOSE int fd = sys_open_in_root(root_fd, paths[i], O_RDONLY | O_NONBLOCK, 0);
+		size_t left = READ_AHEAD_MAX;
+		ssize_t n = fd < 0 ? 0 : 1;
+
+		while (n > 0 && left > 0) {
+			n = read(fd, buffer, sizeof(buffer));
+			left -= n > 0 ? MIN((size_t)n, left) : 0;
+		}
+	}
+}
+
+int mounts_root_early(const struct msg_prepare *prepare, struct err *err)
+{
+	AUTO_CLOSE int tree = mounts_root(prepare->root_serial, prepare->scratch_serial, err);
+
+	if (tree < 0)
+		return tree;
+	read_ahead(tree);
+	sync();
+	early_image = true;
+	early_root = early_scratch && str_eq(prepare->scratch_serial, EARLY_SERIAL);
+	return 0;
 }
 
 /* Takes the words of mount options that are flags out of the list; the rest stays in data. */

@@ -17,8 +17,11 @@
 
 /* hull-init's side. */
 
-/* Mounts image, scratch and overlay. Returns a detached copy of the root's mount. */
-int mounts_root(const struct msg_session *session, struct err *err);
+/* Mounts image, scratch and overlay, or what of it is not mounted yet. Returns a detached copy of
+ * the root's mount. */
+int mounts_root(const char *root_serial, const char *scratch_serial, struct err *err);
+/* In the template of one image: does that in advance, and leaves the scratch disk clean. */
+int mounts_root_early(const struct msg_prepare *prepare, struct err *err);
 /* Mounts the device of mount number index (block or share). Returns a detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
 /* Starts writing out the scratch disk's data, in the background. */

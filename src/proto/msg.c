@@ -372,6 +372,26 @@ int msg_started_decode(const uint8_t *data, size_t size, struct msg_started *ret
 	return r;
 }
 
+void msg_prepare_encode(const struct msg_prepare *msg, struct sbuf *out)
+{
+	pack_string(out, msg->root_serial);
+	pack_string(out, msg->scratch_serial);
+}
+
+int msg_prepare_decode(const uint8_t *data, size_t size, struct msg_prepare *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_prepare msg;
+	int r;
+
+	msg.root_serial = unpack_string(&in);
+	msg.scratch_serial = unpack_string(&in);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
 void msg_failed_encode(const struct msg_failed *msg, struct sbuf *out)
 {
 	pack_u32(out, msg->process);

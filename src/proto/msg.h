@@ -51,6 +51,8 @@ enum msg_type {
 	MSG_TIMELINE = 18, /* guest: msg_timeline, before MSG_STARTED of the main process, if the
 			      session asked for it */
 	MSG_OOM = 17,      /* guest: empty: the container's memory limit killed something */
+	MSG_PREPARE = 60,  /* host: msg_prepare, before a session: mount the root file system */
+	MSG_PREPARED = 61, /* guest: empty: done (or MSG_FAILED with process 0) */
 };
 
 /* Streams of process p (1 …): stdin flows to the guest, the others from it. With a terminal, stdout
@@ -127,6 +129,12 @@ struct msg_limits {
 	uint32_t cpus;              /* the container may use CPUs 0 … cpus-1; 0: all */
 	uint32_t cpu_quota_percent; /* of one CPU, in all; 0: none */
 	uint64_t pids;              /* 0: none */
+};
+
+/* What a template for one image is told: see struct msg_session for the serials. */
+struct msg_prepare {
+	const char *root_serial;
+	const char *scratch_serial;
 };
 
 struct msg_session {
@@ -214,6 +222,8 @@ struct msg_stats {
 
 void msg_hello_encode(const struct msg_hello *msg, struct sbuf *out);
 int msg_hello_decode(const uint8_t *data, size_t size, struct msg_hello *ret_msg);
+void msg_prepare_encode(const struct msg_prepare *msg, struct sbuf *out);
+int msg_prepare_decode(const uint8_t *data, size_t size, struct msg_prepare *ret_msg);
 void msg_session_encode(const struct msg_session *msg, struct sbuf *out);
 int msg_session_decode(const uint8_t *data, size_t size, struct msg_session *ret_msg);
 void msg_session_release(struct msg_session *msg);

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/str.h"
 
 #define SPEC_MAX (256 * 1024)
 
@@ -28,6 +29,7 @@ static const struct {
 	{ "kernel", offsetof(struct launch, kernel), true },
 	{ "modules", offsetof(struct launch, modules), false },
 	{ "init", offsetof(struct launch, init), true },
+	{ "scratch", offsetof(struct launch, scratch), false },
 	{ "template", offsetof(struct launch, template_directory), false },
 	{ "rootDisk", offsetof(struct launch, root_disk), true },
 };
@@ -87,6 +89,21 @@ void launch_release(struct launch *launch)
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(*member(launch, i));
 	*launch = (struct launch){ 0 };
+}
+
+struct machine_shape launch_shape(const struct launch *launch)
+{
+	return (struct machine_shape){
+		.accel = str_eq(launch->accel, "kvm") ? ACCEL_KVM : ACCEL_TCG,
+		.vcpus = launch->vcpus,
+		.memory_bytes = launch->memory_bytes,
+		.devices = launch->devices,
+		.qemu = launch->qemu,
+		.kernel = launch->kernel,
+		.modules = launch->modules,
+		.init = launch->init,
+		.scratch = launch->scratch,
+	};
 }
 
 int launch_write(const struct launch *launch, int *ret_fd, struct err *err)

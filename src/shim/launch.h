@@ -30,7 +30,7 @@ struct launch {
 	uint32_t vcpus;        /* of the machine (the container may be allowed fewer) */
 	uint64_t memory_bytes; /* of the machine */
 	struct machine_devices devices;
-	char *qemu, *kernel, *modules, *init;
+	char *qemu, *kernel, *modules, *init, *scratch;
 	char *template_directory; /* NULL: cold boot */
 	uint32_t scratch_slot;    /* LAUNCH_SCRATCH_* */
 	char *root_disk;          /* VMDK descriptor */
@@ -41,6 +41,8 @@ struct launch {
 };
 
 void launch_release(struct launch *launch);
+/* The machine's shape, for any image; borrows from launch. */
+struct machine_shape launch_shape(const struct launch *launch);
 /* Writes and reads the specification. The descriptor is the caller's. */
 int launch_write(const struct launch *launch, int *ret_fd, struct err *err);
 int launch_read(int fd, struct launch *ret_launch, struct err *err);

@@ -406,14 +406,7 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	AUTO_FREE char *console = path_join(dir, "boot.log");
 	AUTO_FREE char *emulator_log = path_join(dir, "vm.log");
 	struct vm_options options = {
-		.shape = { .accel = str_eq(shim->launch.accel, "kvm") ? ACCEL_KVM : ACCEL_TCG,
-			   .vcpus = shim->launch.vcpus,
-			   .memory_bytes = shim->launch.memory_bytes,
-			   .qemu = shim->launch.qemu,
-			   .kernel = shim->launch.kernel,
-			   .modules = shim->launch.modules,
-			   .init = shim->launch.init,
-			   .devices = shim->launch.devices },
+		.shape = launch_shape(&shim->launch),
 		.template = use_template ? &shim->template : NULL,
 		.work_dir = dir,
 		.disks[0] = { shim->launch.root_disk, VM_DISK_VMDK },

@@ -96,6 +96,7 @@ static void add_memory(char ***argv, const struct launch *launch)
 	add(argv, "-m", "%lluB", bytes);
 	switch (launch->use) {
 	case LAUNCH_TEMPLATE:
+	case LAUNCH_DERIVE:
 		add(argv, "-object",
 		    "memory-backend-file,id=mem0,size=%llu,mem-path=/proc/self/fd/%d,share=on",
 		    bytes, LAUNCH_FD_RAM);
@@ -113,7 +114,7 @@ static void add_memory(char ***argv, const struct launch *launch)
 /* A restored machine needs no kernel: it is in its memory. */
 static void add_boot(char ***argv, const struct launch *launch)
 {
-	if (launch->use == LAUNCH_RESTORE) {
+	if (launch->use == LAUNCH_RESTORE || launch->use == LAUNCH_DERIVE) {
 		add(argv, "-incoming", "fd:%d", LAUNCH_FD_STATE);
 		return;
 	}
@@ -281,7 +282,7 @@ static int confine(const struct launch *launch, struct err *err)
 		{ .path = "/dev/kvm", .write = true },
 		{ .path = launch->ram_path, .write = true },
 		{ .path = launch->initramfs },
-		{ .path = launch->use == LAUNCH_RESTORE ? NULL : launch->shape->kernel },
+		{ .path = launch->use == LAUNCH_COLD ? launch->shape->kernel : NULL },
 		{ .path = launch->empty_dir },
 	};
 	size_t count = 12;
@@ -330,7 +331,8 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 	agent = pair[0];
 	agent_peer = pair[1];
 	const struct proc_fd optional[] = {
-		{ state_fd, LAUNCH_FD_STATE },
+		{ launch->use == LAUNCH_TEMPLATE ? -1 : state_fd, LAUNCH_FD_STATE },
+		{ launch->use == LAUNCH_RESTORE ? -1 : state_fd, LAUNCH_FD_SAVE },
 		{ ram_fd, LAUNCH_FD_RAM },
 		{ console_fd, LAUNCH_FD_CONSOLE },
 	};

@@ -12,8 +12,9 @@
 #include "vm/vm.h"
 
 enum launch_use {
-	LAUNCH_TEMPLATE, /* boots; memory is the shared file LAUNCH_FD_RAM; LAUNCH_FD_STATE to save
+	LAUNCH_TEMPLATE, /* boots; memory is the shared file LAUNCH_FD_RAM; LAUNCH_FD_SAVE to save
 			    to */
+	LAUNCH_DERIVE,   /* as LAUNCH_TEMPLATE, but loads LAUNCH_FD_STATE instead of booting */
 	LAUNCH_RESTORE,  /* loads LAUNCH_FD_STATE; memory is a private mapping of ram_path */
 	LAUNCH_COLD,     /* boots; memory is anonymous */
 	LAUNCH_USE_COUNT
@@ -26,7 +27,8 @@ enum launch_fd {
 	LAUNCH_FD_STATE = 5,
 	LAUNCH_FD_RAM = 6,
 	LAUNCH_FD_CONSOLE = 7,
-	LAUNCH_FD_NIC = 8, /* the first of MACHINE_NICS_MAX */
+	LAUNCH_FD_SAVE = 8, /* where a template's state is saved to */
+	LAUNCH_FD_NIC = 9,  /* the first of MACHINE_NICS_MAX */
 };
 
 struct launch {
@@ -59,7 +61,8 @@ struct launch_process {
 };
 
 /* Starts the emulator, which dies with the calling thread. state_fd, ram_fd and console_fd
- * (borrowed, -1 none) become LAUNCH_FD_STATE, LAUNCH_FD_RAM and LAUNCH_FD_CONSOLE. log_path: where
+ * (borrowed, -1 none) become LAUNCH_FD_STATE (of a template: LAUNCH_FD_SAVE; both
+ * when it is derived), LAUNCH_FD_RAM and LAUNCH_FD_CONSOLE. log_path: where
  * its messages are appended. */
 int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
 		 const char *log_path, struct launch_process *ret_process, struct err *err);

@@ -39,6 +39,12 @@ static inline uint32_t machine_first_read_only(const struct machine_devices *dev
 bool machine_devices_suffice(const struct machine_devices *devices,
 			     const struct machine_devices *needed);
 
+/* An image's disk (a VMDK descriptor) and where what it consists of lies. */
+struct machine_image {
+	const char *disk;
+	const char *extent_dirs[2];
+};
+
 struct machine_shape {
 	enum accel_kind accel;
 	uint32_t vcpus;
@@ -52,6 +58,9 @@ struct machine_shape {
 	 * much as the rest of a start under emulation. NULL: slot 1 stays empty. */
 	const char *scratch;
 	struct machine_devices devices;
+	/* The template is the one of this shape without an image, with the image's root file system
+	 * mounted as well: only for machines that have this very disk in slot 0. NULL: for any. */
+	const struct machine_image *image;
 };
 
 /* The emulator for this architecture in search_path (the value of PATH; NULL: the usual

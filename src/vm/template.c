@@ -19,12 +19,14 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "base/vec.h"
 #include "vm/template_key.h"
 #include "vm/template_make.h"
 #include "vm/template_ram.h"
 
 #define MANIFEST_MAX (1u << 20)
 #define STATE_MAX (64ll << 20)
+#define TEMPLATE_IMAGES_MAX 8
 #define UNFINISHED ".making-" /* and the name: a template's directory while it is made */
 
 /* Where the template of a shape is kept, and what guards it. */
@@ -32,6 +34,7 @@ struct place {
 	const char *templates_dir;         /* borrowed */
 	const char *run_dir;               /* borrowed */
 	const struct machine_shape *shape; /* borrowed */
+	const struct template *base;       /* borrowed; what an image's template is made of */
 	struct template_key key;
 };
 
@@ -111,7 +114,11 @@ static int write_manifest(const struct place *place, const char *directory,
 		json_pack("{s:s, s:s, s:I, s:I}", "key", place->key.text, "purpose",
 			  place->key.purpose, "state_bytes", (json_int_t)image->state_bytes,
 			  "state_crc32c", (json_int_t)image->state_crc);
-	int r = add_file(manifest, "ram", ram_path, image->ram_crc, err);
+	int r;
+
+	if (place->shape->image)
+		json_set_string(manifest, "image", place->shape->image->disk);
+	r = add_file(manifest, "ram", ram_path, image->ram_crc, err);
 
 	if (r == 0 && place->shape->scratch)
 		r = add_file(manifest, "scratch", scratch_path, image->scratch_crc, err);
@@ -248,7 +255,12 @@ int template_find(const char *templates_dir, const char *run_dir, const struct m
 	int r;
 
 	r = place_init(&place, templates_dir, run_dir, shape, err);
-	return r < 0 ? r : find(&place, ret_template, err);
+	if (r == 0)
+		r = find(&place, ret_template, err);
+	/* When it was used last: see remove_unused. */
+	if (r == 0 && shape->image)
+		utimensat(AT_FDCWD, ret_template->directory, NULL, 0);
+	return r;
 }
 
 /* Beside the template: run directories differ between logins, and two makers of one template must
@@ -274,18 +286,122 @@ static void remove_unfinished(const struct place *place, const char *entry)
 	path_remove_tree(path, NULL);
 }
 
+static void remove_template(const struct place *place, const char *entry)
+{
+	AUTO_FREE char *path = path_join(place->templates_dir, "%s", entry);
+	AUTO_FREE char *marker = path_join(place->run_dir, "template-%s.checked", entry);
+
+	path_remove_tree(path, NULL);
+	unlink(marker);
+}
+
+static bool is_before(struct timespec a, struct timespec b)
+{
+	return a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec < b.tv_nsec);
+}
+
 /* Removes a template that the new one replaces: same purpose, other inputs. */
 static void remove_outdated(const struct place *place, const char *entry)
 {
 	AUTO_FREE char *path = path_join(place->templates_dir, "%s", entry);
-	AUTO_FREE char *marker = path_join(place->run_dir, "template-%s.checked", entry);
 	AUTO_JSON json_t *manifest = NULL;
+	const char *rest;
 
-	if (str_eq(entry, place->key.name) || read_manifest(path, &manifest) < 0 ||
-	    !str_eq(json_get_string(manifest, "purpose"), place->key.purpose))
+	if (str_eq(entry, place->key.name) || read_manifest(path, &manifest) < 0)
 		return;
-	path_remove_tree(path, NULL);
-	unlink(marker);
+	/* With what it was made of, an image's template is outdated as well. */
+	rest = str_after(str_or(json_get_string(manifest, "purpose"), ""), place->key.purpose);
+	if (rest && (!*rest || str_starts(rest, TEMPLATE_PURPOSE_IMAGE)))
+		remove_template(place, entry);
+}
+
+/* Calls fn for each template of an image. */
+static void each_image_template(const struct place *place,
+				void (*fn)(void *ctx, const char *entry, const char *path,
+					   const char *image_disk),
+				void *ctx)
+{
+	DIR *dir = opendir(place->templates_dir);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		AUTO_FREE char *path = path_join(place->templates_dir, "%s", entry->d_name);
+		AUTO_JSON json_t *manifest = NULL;
+		const char *disk;
+
+		if (entry->d_name[0] == '.' || read_manifest(path, &manifest) < 0)
+			continue;
+		disk = json_get_string(manifest, "image");
+		if (disk)
+			fn(ctx, entry->d_name, path, disk);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+struct template_use {
+	char name[TEMPLATE_NAME_LENGTH + 1];
+	struct timespec at; /* see template_find */
+};
+
+struct template_uses {
+	struct template_use *items;
+	size_t count, capacity;
+};
+
+static void note_use(void *ctx, const char *entry, const char *path, const char *image_disk)
+{
+	struct template_uses *uses = ctx;
+	struct template_use use = { 0 };
+	struct stat st;
+
+	if (strlen(entry) >= sizeof(use.name) || stat(path, &st) < 0)
+		return;
+	memcpy(use.name, entry, strlen(entry));
+	use.at = st.st_mtim;
+	VEC_PUSH(uses, use);
+}
+
+/* Of the templates of images, what was used last is kept. */
+static void remove_unused(const struct place *place)
+{
+	struct template_uses uses = { 0 };
+
+	each_image_template(place, note_use, &uses);
+	while (uses.count > TEMPLATE_IMAGES_MAX) {
+		size_t oldest = 0;
+
+		for (size_t i = 1; i < uses.count; i++)
+			if (is_before(uses.items[i].at, uses.items[oldest].at))
+				oldest = i;
+		remove_template(place, uses.items[oldest].name);
+		VEC_REMOVE(&uses, oldest);
+	}
+	VEC_FREE(&uses);
+}
+
+struct prune {
+	const struct place *place;
+	uint64_t bytes;
+};
+
+static void prune_one(void *ctx, const char *entry, const char *path, const char *image_disk)
+{
+	struct prune *prune = ctx;
+
+	if (path_exists(image_disk))
+		return;
+	prune->bytes += path_disk_usage(path);
+	remove_template(prune->place, entry);
+}
+
+uint64_t template_prune(const char *templates_dir, const char *run_dir)
+{
+	const struct place place = { .templates_dir = templates_dir, .run_dir = run_dir };
+	struct prune prune = { .place = &place };
+
+	each_image_template(&place, prune_one, &prune);
+	return prune.bytes;
 }
 
 static void clean(const struct place *place, bool outdated)
@@ -313,7 +429,7 @@ static int make_in(const struct place *place, const char *unfinished, const char
 
 	if (mkdir(unfinished, 0700) < 0)
 		return err_set(err, -errno, "cannot create '%s': %m", unfinished);
-	r = template_make(unfinished, place->shape, progress, &image, err);
+	r = template_make(unfinished, place->shape, place->base, progress, &image, err);
 	if (r < 0)
 		return r;
 	unlink(initramfs);
@@ -401,6 +517,32 @@ int template_ensure(const char *templates_dir, const char *run_dir,
 		return r;
 	trust_made(&place);
 	return find(&place, ret_template, err);
+}
+
+int template_derive(const char *templates_dir, const char *run_dir,
+		    const struct machine_shape *shape, const struct template *base, struct err *err)
+{
+	CLEANUP(template_release) struct template template = { 0 };
+	AUTO_PLACE struct place place;
+	AUTO_FREE char *path = NULL;
+	AUTO_CLOSE int lock = -1;
+	int r = place_init(&place, templates_dir, run_dir, shape, err);
+
+	if (r < 0)
+		return r;
+	place.base = base;
+	path = lock_path(&place, place.key.name);
+	lock = lock_take(path, LOCK_EXCLUSIVE, false, err);
+	if (lock < 0)
+		return lock;
+	if (find(&place, &template, NULL) == 0)
+		return -EEXIST;
+	r = make(&place, NULL, err);
+	if (r < 0)
+		return r;
+	trust_made(&place);
+	remove_unused(&place);
+	return 0;
 }
 
 void template_discard(struct template *template)

@@ -38,6 +38,14 @@ int template_find(const char *templates_dir, const char *run_dir, const struct m
 int template_ensure(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template_progress *progress,
 		    struct template *ret_template, struct err *err);
+/* Makes the template of a shape with an image out of base, the one of that shape without it; what
+ * has not been used for longest goes if there are many of that kind. Takes some tenths of a second.
+ * -EEXIST if there is one, -EWOULDBLOCK if somebody else makes it. */
+int template_derive(const char *templates_dir, const char *run_dir,
+		    const struct machine_shape *shape, const struct template *base,
+		    struct err *err);
+/* Removes the templates of images whose disk is gone. Returns the bytes that the host got back. */
+uint64_t template_prune(const char *templates_dir, const char *run_dir);
 /* The template in a directory that template_ensure has returned (to another process): not checked
  * again. */
 void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template);

@@ -57,6 +57,8 @@ static int add_inputs(struct sbuf *text, const struct machine_shape *shape, stru
 		r = initramfs_module_names(shape, &modules, err);
 	if (r == 0 && shape->scratch)
 		r = add_identity(text, "scratch disk", shape->scratch, err);
+	if (r == 0 && shape->image)
+		r = add_identity(text, "image", shape->image->disk, err);
 	STRV_EACH (modules, module) {
 		AUTO_FREE char *path = path_join(shape->modules, "%s", *module);
 
@@ -90,6 +92,8 @@ int template_key_make(const struct machine_shape *shape, struct template_key *re
 		  shape->vcpus, (unsigned long long)shape->memory_bytes, shape->qemu, shape->kernel,
 		  shape->init, shape->devices.disks, shape->devices.read_only_disks,
 		  shape->devices.shares, shape->devices.nics);
+	if (shape->image)
+		sbuf_addf(&purpose, TEMPLATE_PURPOSE_IMAGE "%s", shape->image->disk);
 	hash = hash_fnv1a(HASH_FNV_INIT, text.text, text.length);
 	snprintf(ret_key->name, sizeof(ret_key->name), "%016llx", (unsigned long long)hash);
 	ret_key->text = sbuf_take(&text);

@@ -7,6 +7,8 @@
 #include "vm/machine.h"
 
 #define TEMPLATE_NAME_LENGTH 16
+/* Where an image's purpose goes on after that of the shape without it. */
+#define TEMPLATE_PURPOSE_IMAGE " image "
 
 struct template_key {
 	char name[TEMPLATE_NAME_LENGTH + 1]; /* of its directory: a hash of the text */

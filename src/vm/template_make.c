@@ -25,12 +25,14 @@
 #define QUIET_SAMPLE_MS 50
 #define QUIET_SAMPLES 20
 #define STATE_MAX (64ll << 20)
+#define MESSAGE_MAX 1024
 
 /* The machine that will be the template. Its memory and state are memfds, so that a full disk shows
  * where we write the files, not as a SIGBUS in the emulator. */
 struct maker {
 	const char *directory;             /* borrowed */
 	const struct machine_shape *shape; /* borrowed */
+	const struct template *base;       /* borrowed; NULL: it boots */
 	int ram_fd;                        /* owned */
 	int state_fd;                      /* owned */
 	pid_t pid;                         /* 0: does not run */
@@ -62,32 +64,67 @@ static void maker_release(struct maker *maker)
 /* The copy of the scratch disk that the guest mounts. */
 static int copy_scratch(const struct maker *maker, const char *path, struct err *err)
 {
-	AUTO_CLOSE int from = open(maker->shape->scratch, O_RDONLY | O_CLOEXEC);
+	const char *source = maker->base ? maker->base->scratch_path : maker->shape->scratch;
+	AUTO_CLOSE int from = open(source, O_RDONLY | O_CLOEXEC);
 	AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int r = from < 0 || to < 0 ? -errno : fd_clone_file(from, to);
 
-	return r < 0 ? err_set(err, r, "cannot copy the scratch disk '%s': %m",
-			       maker->shape->scratch)
-		     : 0;
+	return r < 0 ? err_set(err, r, "cannot copy the scratch disk '%s': %m", source) : 0;
+}
+
+/* What it is restored from; it goes on to change both. */
+static int copy_base(const struct maker *maker, struct err *err)
+{
+	const struct template *base = maker->base;
+	AUTO_CLOSE int ram = open(base->ram_path, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int state = open(base->state_path, O_RDONLY | O_CLOEXEC);
+	uint32_t crc;
+	int r = ram < 0 || state < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = template_ram_copy(ram, maker->ram_fd, base->ram_bytes, &crc);
+	if (r == 0)
+		r = fd_clone_file(state, maker->state_fd);
+	if (r == 0 && lseek(maker->state_fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	return r < 0 ? err_set(err, r, "cannot read the template '%s': %m", base->directory) : 0;
+}
+
+/* What is in the directory before the machine starts. */
+static int maker_prepare(const struct maker *maker, const char *scratch, const char *initramfs,
+			 const char *empty_dir, struct err *err)
+{
+	int r = path_make_dirs(empty_dir, 0700, err);
+
+	if (r == 0)
+		r = maker->base ? copy_base(maker, err)
+				: initramfs_write(maker->shape, initramfs, err);
+	if (r == 0 && maker->shape->scratch)
+		r = copy_scratch(maker, scratch, err);
+	return r;
 }
 
 static int maker_start(struct maker *maker, struct err *err)
 {
 	AUTO_FREE char *scratch = path_join(maker->directory, "scratch.img");
 	AUTO_FREE char *empty_dir = path_join(maker->directory, "empty");
-	const struct vm_disk disks[MACHINE_DISKS_MAX] = {
-		[1] = { .path = maker->shape->scratch ? scratch : NULL, .format = VM_DISK_RAW },
-	};
 	AUTO_FREE char *initramfs = path_join(maker->directory, "initramfs");
 	AUTO_FREE char *console = path_join(maker->directory, "console.log");
+	const struct machine_image *image = maker->shape->image;
+	const struct vm_disk disks[MACHINE_DISKS_MAX] = {
+		[0] = { .path = image ? image->disk : NULL, .format = VM_DISK_VMDK },
+		[1] = { .path = maker->shape->scratch ? scratch : NULL, .format = VM_DISK_RAW },
+	};
 	const struct launch launch = {
-		.use = LAUNCH_TEMPLATE,
+		.use = maker->base ? LAUNCH_DERIVE : LAUNCH_TEMPLATE,
 		.shape = maker->shape,
 		.initramfs = initramfs,
-		.console_path = console,
+		/* Under an image's guest nothing grows that nobody bounds. */
+		.console_path = image ? NULL : console,
 		.disks = disks,
+		.extent_dirs = image ? image->extent_dirs : NULL,
 		.empty_dir = empty_dir,
-		.tsc_khz = launch_measure_tsc_khz(),
+		.tsc_khz = maker->base ? 0 : launch_measure_tsc_khz(),
 	};
 	struct launch_process process;
 	int r;
@@ -97,15 +134,10 @@ static int maker_start(struct maker *maker, struct err *err)
 	if (maker->ram_fd < 0 || maker->state_fd < 0 ||
 	    ftruncate(maker->ram_fd, (off_t)maker->shape->memory_bytes) < 0)
 		return err_set(err, -errno, "cannot allocate the template's memory: %m");
-	r = path_make_dirs(empty_dir, 0700, err);
+	r = maker_prepare(maker, scratch, initramfs, empty_dir, err);
 	if (r == 0)
-		r = initramfs_write(maker->shape, initramfs, err);
-	if (r == 0 && maker->shape->scratch)
-		r = copy_scratch(maker, scratch, err);
-	if (r < 0)
-		return r;
-	r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, maker->log_path, &process,
-			 err);
+		r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, maker->log_path,
+				 &process, err);
 	if (r < 0)
 		return r;
 	maker->pid = process.pid;
@@ -155,24 +187,77 @@ static int read_agent(struct maker *maker, void *data, size_t size, uint64_t dea
 	return 0;
 }
 
-/* MSG_HELLO is the only thing the guest says by itself; it is read here so that nobody who restores
- * the template gets half of it. Its content is the session's to judge. */
-static int wait_hello(struct maker *maker, struct err *err)
+/* The one message that is due now, read to its end, so that nobody who restores the template gets
+ * half of it. */
+static int read_message(struct maker *maker, uint16_t *ret_type, uint8_t *payload, size_t max,
+			size_t *ret_size, struct err *err)
 {
 	uint64_t deadline_ms = clock_monotonic_ms() + BOOT_TIMEOUT_MS;
 	uint8_t encoded[FRAME_HEADER_SIZE];
-	uint8_t payload[1024];
 	struct frame_header header;
 	int r;
 
 	r = read_agent(maker, encoded, sizeof(encoded), deadline_ms, err);
 	if (r < 0)
 		return r;
-	if (frame_decode(encoded, &header) < 0 || header.length > sizeof(payload) ||
-	    header.stream != FRAME_STREAM_CONTROL || header.type != MSG_HELLO)
+	if (frame_decode(encoded, &header) < 0 || header.length > max ||
+	    header.stream != FRAME_STREAM_CONTROL)
 		return err_set(err, -EPROTO,
 			       "the template machine's agent does not speak our protocol");
+	*ret_type = header.type;
+	*ret_size = header.length;
 	return read_agent(maker, payload, header.length, deadline_ms, err);
+}
+
+/* MSG_HELLO is the only thing the guest says by itself. Its content is the session's to judge. */
+static int wait_hello(struct maker *maker, struct err *err)
+{
+	uint8_t payload[MESSAGE_MAX];
+	uint16_t type;
+	size_t size;
+	int r = read_message(maker, &type, payload, sizeof(payload), &size, err);
+
+	if (r == 0 && type != MSG_HELLO)
+		return err_set(err, -EPROTO,
+			       "the template machine's agent does not speak our protocol");
+	return r;
+}
+
+static int send_prepare(struct maker *maker, struct err *err)
+{
+	const struct msg_prepare message = { "slot0", maker->shape->scratch ? "slot1" : "" };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+	uint8_t encoded[FRAME_HEADER_SIZE];
+	int r;
+
+	msg_prepare_encode(&message, &bytes);
+	frame_encode(
+		&(struct frame_header){ (uint32_t)bytes.length, FRAME_STREAM_CONTROL, MSG_PREPARE },
+		encoded);
+	r = fd_write_all(maker->agent_fd, encoded, sizeof(encoded));
+	if (r == 0)
+		r = fd_write_all(maker->agent_fd, bytes.text, bytes.length);
+	return r < 0 ? err_set(err, r, "cannot reach the template machine's agent: %m") : 0;
+}
+
+/* Has the guest mount the image. Sent before it runs: it waits in the socket. */
+static int prepare_image(struct maker *maker, struct err *err)
+{
+	uint8_t payload[MESSAGE_MAX];
+	struct msg_failed failed;
+	uint16_t type;
+	size_t size;
+	int r = send_prepare(maker, err);
+
+	if (r == 0)
+		r = read_message(maker, &type, payload, sizeof(payload), &size, err);
+	if (r < 0 || type == MSG_PREPARED)
+		return r;
+	if (type != MSG_FAILED || msg_failed_decode(payload, size, &failed) < 0)
+		return err_set(err, -EPROTO,
+			       "the template machine's agent does not speak our protocol");
+	return err_set(err, -EINVAL, "the template machine cannot use the image: %s",
+		       failed.message);
 }
 
 /* CPU time that the emulator has used, in clock ticks. */
@@ -223,7 +308,7 @@ static int save_state(struct maker *maker, struct err *err)
 	r = qmp_execute(maker->qmp, "stop", NULL, deadline_ms, NULL, err);
 	if (r < 0)
 		return r;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", LAUNCH_FD_STATE);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", LAUNCH_FD_SAVE);
 	/* The state of all devices without RAM, which stays where it is. */
 	return qmp_execute(maker->qmp, "xen-save-devices-state",
 			   json_pack("{s:s,s:b}", "filename", path, "live", 1), deadline_ms, NULL,
@@ -286,13 +371,14 @@ static int sum_scratch(const struct maker *maker, struct template_image *image, 
 }
 
 int template_make(const char *directory, const struct machine_shape *shape,
-		  const struct template_progress *progress, struct template_image *ret_image,
-		  struct err *err)
+		  const struct template *base, const struct template_progress *progress,
+		  struct template_image *ret_image, struct err *err)
 {
 	CLEANUP(maker_release)
 	struct maker maker = {
 		.directory = directory,
 		.shape = shape,
+		.base = base,
 		.ram_fd = -1,
 		.state_fd = -1,
 		.agent_fd = -1,
@@ -302,10 +388,11 @@ int template_make(const char *directory, const struct machine_shape *shape,
 	int r;
 
 	if (progress)
-		progress->step(progress->ctx, "booting the template machine");
+		progress->step(progress->ctx, base ? "preparing the image's template"
+						   : "booting the template machine");
 	r = maker_start(&maker, err);
 	if (r == 0)
-		r = wait_hello(&maker, err);
+		r = base ? prepare_image(&maker, err) : wait_hello(&maker, err);
 	if (r < 0)
 		return r;
 	if (progress)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Boots a machine to where its agent is ready and writes what it is then. */
+/* Boots a machine to where its agent is ready, or restores one and has it prepare for an image, and
+ * writes what it is then. */
 #ifndef VM_TEMPLATE_MAKE_H
 #define VM_TEMPLATE_MAKE_H
 
@@ -16,9 +17,10 @@ struct template_image {
 };
 
 /* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one), the
- * directory empty and console.log; takes seconds. */
+ * directory empty and console.log; takes seconds. base: for a shape with an image, the template of
+ * that shape without it, which is restored; else NULL. */
 int template_make(const char *directory, const struct machine_shape *shape,
-		  const struct template_progress *progress, struct template_image *ret_image,
-		  struct err *err);
+		  const struct template *base, const struct template_progress *progress,
+		  struct template_image *ret_image, struct err *err);
 
 #endif

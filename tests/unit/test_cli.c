@@ -694,7 +694,7 @@ static void test_system(void **state)
 	assert_int_equal(RUN("--root", "/x", "system", "kernel", "set", "vmlinux"), 0);
 	assert_non_null(strstr(fake.calls.text, "open /x\nkernel-set vmlinux -\n"));
 	assert_int_equal(RUN("system", "property", "list"), 0);
-	assert_true(str_starts(out, "PROPERTY           VALUE\ncontainer.cpus     4\n"));
+	assert_true(str_starts(out, "PROPERTY            VALUE\ncontainer.cpus      4\n"));
 }
 
 static void test_progress_without_a_terminal_is_plain(void **state)

@@ -254,6 +254,12 @@ static void test_launch_uses(void **state)
 	assert_non_null(strstr(argument_after(template, "-append", ""), "tsc_early_khz=1234"));
 	assert_null(argument_after(template, "-incoming", ""));
 	assert_non_null(strstr(argument_after(template, "-object", "memory"), "share=on"));
+	launch.use = LAUNCH_DERIVE;
+	AUTO_STRV char **derived = launch_argv(&launch);
+
+	assert_null(argument_after(derived, "-kernel", ""));
+	assert_non_null(argument_after(derived, "-incoming", "fd:5"));
+	assert_non_null(strstr(argument_after(derived, "-object", "memory"), "fd/6,share=on"));
 }
 
 static void test_launch_fills_slots(void **state)
@@ -285,7 +291,7 @@ static void test_launch_fills_slots(void **state)
 			       "path=/empty,security_model=none,multidevs=remap,readonly=on"));
 	assert_non_null(argument_after(argv, "-netdev", "hubport,id=n0"));
 	assert_string_equal(argument_after(argv, "-netdev", "dgram"),
-			    "dgram,id=n1,local.type=fd,local.str=9");
+			    "dgram,id=n1,local.type=fd,local.str=10");
 }
 
 static void test_device_sets(void **state)
