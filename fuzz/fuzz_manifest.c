@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (manifest.layers.count > MANIFEST_LAYERS_MAX)
 			abort();
 	}
-	if (config_parse(json, 1, &platform, &diff_ids, &err) == 0) {
+	if (image_config_parse(json, 1, &platform, &diff_ids, &err) == 0) {
 		AUTO_FREE char *key = disk_key_of(diff_ids);
 
 		if (strv_count(diff_ids) != 1 || !content_digest_valid(diff_ids[0]))

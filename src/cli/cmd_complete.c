@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "engine/network.h"
 #include "image/ref.h"
 
 /* Where the last word stands. */
@@ -55,6 +56,17 @@ static void offer_images(struct cli *cli, const char *word)
 	}
 }
 
+static void offer_networks(struct cli *cli, const char *word)
+{
+	CLEANUP(network_list_release) struct network_list list = { 0 };
+	struct engine *engine;
+
+	if (cli_engine(cli, &engine, NULL) < 0 || engine_network_list(engine, &list, NULL) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		offer(word, "", list.items[i].name, network_mode(&list.items[i]));
+}
+
 static void offer_kind(struct cli *cli, enum complete_kind kind, const char *word)
 {
 	switch (kind) {
@@ -69,6 +81,9 @@ static void offer_kind(struct cli *cli, enum complete_kind kind, const char *wor
 		break;
 	case COMPLETE_IMAGES:
 		offer_images(cli, word);
+		break;
+	case COMPLETE_NETWORKS:
+		offer_networks(cli, word);
 		break;
 	}
 }

@@ -23,7 +23,7 @@ static int inspect_one(struct cli *cli, const void *ctx, const char *id, struct 
 	int r = engine_get(cli->engine, id, &container, err);
 
 	if (r == 0)
-		json_array_append_new(*documents, document_of_container(container));
+		json_array_append_new(*documents, document_of_container(cli->engine, container));
 	return r;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/documents.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "engine/network.h"
 #include "image/ref.h"
 
 struct list_options {
@@ -121,7 +122,21 @@ static void print_ports(struct table *table, const struct container_config *conf
 	table_cell(table, text.text);
 }
 
-static void print_table(const struct container_list *list)
+/* In its first network; of one that runs. */
+static void print_address(struct table *table, struct engine *engine,
+			  const struct container *container)
+{
+	CLEANUP(attachment_list_release) struct attachment_list list = { 0 };
+	AUTO_FREE char *address = NULL;
+
+	if (cli_fits_active(container) &&
+	    engine_container_networks(engine, container, &list, NULL) == 0 && list.count)
+		address = xstrndup(list.items[0].ipv4_address,
+				   strcspn(list.items[0].ipv4_address, "/"));
+	table_cell(table, address);
+}
+
+static void print_table(struct engine *engine, const struct container_list *list)
 {
 	static const char *const headings[] = { "ID",   "IMAGE",  "OS",      "ARCH",  "STATE", "IP",
 						"CPUS", "MEMORY", "STARTED", "PORTS", NULL };
@@ -140,7 +155,7 @@ static void print_table(const struct container_list *list)
 		table_cell(table, config->platform.os);
 		table_cell(table, config->platform.architecture);
 		table_cell(table, container_state_names[container->state]);
-		table_cell(table, NULL);
+		print_address(table, engine, container);
 		table_cellf(table, "%u", config->cpus);
 		table_cell(table, memory);
 		table_cell(table, started);
@@ -149,13 +164,13 @@ static void print_table(const struct container_list *list)
 	table_print(table);
 }
 
-static int print_documents(const struct container_list *list, enum output_format format,
-			   struct err *err)
+static int print_documents(struct engine *engine, const struct container_list *list,
+			   enum output_format format, struct err *err)
 {
 	AUTO_JSON json_t *documents = json_array();
 
 	for (size_t i = 0; i < list->count; i++)
-		json_array_append_new(documents, document_of_container(list->items[i]));
+		json_array_append_new(documents, document_of_container(engine, list->items[i]));
 	return output_document(format, documents, false, err);
 }
 
@@ -185,9 +200,9 @@ static int list_run(struct cli *cli, const void *values, char **args, struct err
 		for (size_t i = 0; i < list.count; i++)
 			printf("%s\n", list.items[i]->config.id);
 	else if (options->format == OUTPUT_TABLE)
-		print_table(&list);
+		print_table(engine, &list);
 	else
-		r = print_documents(&list, (enum output_format)options->format, err);
+		r = print_documents(engine, &list, (enum output_format)options->format, err);
 	return r;
 }
 

@@ -38,6 +38,7 @@ enum complete_kind {
 	COMPLETE_CONTAINERS,
 	COMPLETE_RUNNING,
 	COMPLETE_IMAGES,
+	COMPLETE_NETWORKS,
 };
 
 struct option_spec {

@@ -15,6 +15,10 @@ extern const struct command cmd_image_delete, cmd_image_history, cmd_image_impor
 	cmd_image_inspect, cmd_image_list, cmd_image_load, cmd_image_prune, cmd_image_pull,
 	cmd_image_save, cmd_image_tag;
 
+extern const struct command cmd_network;
+extern const struct command cmd_network_connect, cmd_network_create, cmd_network_delete,
+	cmd_network_disconnect, cmd_network_inspect, cmd_network_list, cmd_network_prune;
+
 extern const struct command cmd_system;
 extern const struct command cmd_system_df, cmd_system_doctor, cmd_system_kernel,
 	cmd_system_property, cmd_system_prune, cmd_system_start, cmd_system_status, cmd_system_stop,

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "cli/cli.h"
 
 static void set_time(json_t *object, const char *name, int64_t unix_seconds)
 {
@@ -11,7 +12,35 @@ static void set_time(json_t *object, const char *name, int64_t unix_seconds)
 	json_set_string(object, name, text);
 }
 
-json_t *document_of_container(const struct container *container)
+static json_t *document_of_attachment(const struct attachment *attachment)
+{
+	json_t *document = json_object();
+
+	json_set_string(document, "network", attachment->network);
+	json_set_string(document, "hostname", attachment->hostname);
+	json_set_string(document, "ipv4Address", attachment->ipv4_address);
+	json_set_string(document, "ipv4Gateway", attachment->ipv4_gateway);
+	json_set_string(document, "ipv6Address", attachment->ipv6_address);
+	json_set_string(document, "macAddress", attachment->mac_address);
+	if (attachment->mtu)
+		json_object_set_new(document, "mtu", json_integer(attachment->mtu));
+	return document;
+}
+
+/* Those of a container whose machine lives. */
+static json_t *networks_of(struct engine *engine, const struct container *container)
+{
+	CLEANUP(attachment_list_release) struct attachment_list list = { 0 };
+	json_t *networks = json_array();
+
+	if (cli_fits_active(container) &&
+	    engine_container_networks(engine, container, &list, NULL) == 0)
+		VEC_EACH (&list, it)
+			json_array_append_new(networks, document_of_attachment(it));
+	return networks;
+}
+
+json_t *document_of_container(struct engine *engine, const struct container *container)
 {
 	json_t *configuration = container_config_to_json(&container->config);
 	json_t *status = json_object();
@@ -19,11 +48,39 @@ json_t *document_of_container(const struct container *container)
 
 	json_object_del(configuration, "hull"); /* what only the programs need */
 	json_set_string(status, "state", container_state_names[container->state]);
-	json_object_set_new(status, "networks", json_array());
+	json_object_set_new(status, "networks", networks_of(engine, container));
 	set_time(status, "startedDate", container->started_at);
 	if (container->has_exit_code)
 		json_object_set_new(status, "exitCode", json_integer(container->exit_code));
 	json_set_string(document, "id", container->config.id);
+	json_object_set_new(document, "configuration", configuration);
+	json_object_set_new(document, "status", status);
+	return document;
+}
+
+json_t *document_of_network(const struct network *network)
+{
+	json_t *configuration = json_object();
+	json_t *document = json_object();
+	json_t *status = json_object();
+	char text[SUBNET_TEXT_MAX];
+
+	json_set_string(configuration, "name", network->name);
+	set_time(configuration, "creationDate", network->created_at);
+	json_set_string(configuration, "mode", network_mode(network));
+	subnet_text(&network->subnet, text);
+	json_set_string(configuration, "ipv4Subnet", text);
+	json_set_string(status, "ipv4Subnet", text);
+	if (network->subnet6.family) {
+		subnet_text(&network->subnet6, text);
+		json_set_string(configuration, "ipv6Subnet", text);
+		json_set_string(status, "ipv6Subnet", text);
+	}
+	json_object_set(configuration, "labels", network->labels);
+	json_object_set(configuration, "options", network->options);
+	subnet_host_text(&network->subnet, 1, text);
+	json_set_string(status, "ipv4Gateway", text);
+	json_set_string(document, "id", network->name);
 	json_object_set_new(document, "configuration", configuration);
 	json_object_set_new(document, "status", status);
 	return document;

@@ -3,10 +3,11 @@
 #ifndef CLI_DOCUMENTS_H
 #define CLI_DOCUMENTS_H
 
-#include "engine/engine.h"
+#include "engine/network.h"
 
-json_t *document_of_container(const struct container *container);
+json_t *document_of_container(struct engine *engine, const struct container *container);
 json_t *document_of_image(const struct image_detail *detail);
+json_t *document_of_network(const struct network *network);
 json_t *document_of_usage(const struct usage *usage);
 
 #endif

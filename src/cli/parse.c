@@ -171,44 +171,6 @@ int parse_tmpfs(const char *text, struct container_config *config, struct err *e
 	return 0;
 }
 
-static bool is_mac_address(const char *text)
-{
-	for (int i = 0; i < 17; i++)
-		if (i % 3 == 2 ? text[i] != ':' : !isxdigit((unsigned char)text[i]))
-			return false;
-	return text[17] == '\0';
-}
-
-int parse_network(const char *text, struct container_config *config, struct err *err)
-{
-	AUTO_STRV char **fields = str_split(text, ',', 0);
-	AUTO_FREE char *mac_address = NULL;
-	uint32_t mtu = 0;
-
-	if (!str_eq(fields[0], "default") && !str_eq(fields[0], "none"))
-		return err_set(err, -ENOENT, "network not found: %s", fields[0]);
-	STRV_EACH (fields + 1, it) {
-		const char *mac = str_after(*it, "mac=");
-		const char *number = str_after(*it, "mtu=");
-
-		if (mac && is_mac_address(mac) && !mac_address)
-			mac_address = xstrdup(mac);
-		else if (!number || str_parse_u32(number, &mtu) < 0 || mtu < 576 || mtu > 65535)
-			return err_set(
-				err, -EINVAL,
-				"invalid network option '%s': it is mac=XX:XX:XX:XX:XX:XX or "
-				"mtu=N",
-				*it);
-	}
-	struct network_config network = {
-		.network = xstrdup(fields[0]),
-		.mac_address = TAKE_PTR(mac_address),
-		.mtu = mtu,
-	};
-	VEC_PUSH(&config->networks, network);
-	return 0;
-}
-
 /* 2026-01-02T03:04:05[.fraction](Z|±hh:mm); the fraction is not needed to a record's exactness. */
 static bool parse_rfc3339(const char *text, int64_t *ret_seconds)
 {

@@ -23,8 +23,6 @@ int parse_signal(const char *text, struct err *err);
 int parse_label(const char *text, json_t *labels, struct err *err);
 /* DST[:option,option…]; appends to the mounts of config. */
 int parse_tmpfs(const char *text, struct container_config *config, struct err *err);
-/* NAME[,mac=XX:…][,mtu=N]; appends to the networks of config. -ENOENT "network not found: X". */
-int parse_network(const char *text, struct container_config *config, struct err *err);
 /* A point in time: "10m" ago, Unix seconds, or RFC 3339. Nanoseconds since the epoch. */
 int parse_since(const char *text, int64_t now_ns, int64_t *ret_ns, struct err *err);
 

@@ -258,6 +258,12 @@ static void on_step(void *ctx, const char *text)
 		tell_line(progress, "", text, " ...");
 }
 
+/* The terminal may be raw by now. */
+static void on_note(void *ctx, const char *text)
+{
+	fprintf(stderr, "%s%s\n", text, isatty(STDERR_FILENO) ? "\r" : "");
+}
+
 static void on_warning(void *ctx, const char *text)
 {
 	tell_line(ctx, "Warning: ", text, "");
@@ -269,6 +275,7 @@ struct engine_ui progress_ui(struct progress *progress)
 		.progress = on_progress,
 		.step = on_step,
 		.warning = on_warning,
+		.note = on_note,
 		.ctx = progress,
 	};
 }

@@ -40,8 +40,6 @@ static const struct option_spec resource_options[] = {
 	OPT_SIZE("shm-size", 0, "SIZE", OPTS, shm_bytes, "size of /dev/shm (default 64m)",
 		 .minimum = 1),
 	OPT_U32("pids-limit", 0, "N", OPTS, pids_limit, "most processes it may have", .minimum = 1),
-	OPT_LIST("network", 0, "NAME[,mac=M][,mtu=N]", OPTS, networks,
-		 "join this network: default or none"),
 	OPT_LIST("tmpfs", 0, "DIR[:OPTIONS]", OPTS, tmpfs,
 		 "mount an empty file system in memory: /run:size=64m,mode=755"),
 	OPT_FLAG("read-only", 0, OPTS, read_only, "mount its root file system read-only"),
@@ -65,10 +63,11 @@ static const struct option_spec right_options[] = {
 	OPT_END,
 };
 
-#define CREATE_GROUPS                                                           \
-	{ "Container options", life_options, 0 }, PROCESS_GROUP(OPTS, process), \
-		{ "Rights and start", right_options, 0 },                       \
-		{ "Machine, files and network", resource_options, 0 }, FETCH_GROUP(OPTS, fetch)
+#define CREATE_GROUPS                                                                       \
+	{ "Container options", life_options, 0 }, PROCESS_GROUP(OPTS, process),             \
+		{ "Rights and start", right_options, 0 },                                   \
+		{ "Machine and files", resource_options, 0 }, NETWORK_GROUP(OPTS, network), \
+		FETCH_GROUP(OPTS, fetch)
 
 const struct option_group create_groups[] = { CREATE_GROUPS, { 0 } };
 const struct option_group run_groups[] = { { NULL, detach_options, 0 }, CREATE_GROUPS, { 0 } };
@@ -143,14 +142,7 @@ static int apply_lists(const struct run_options *options, struct container_confi
 		r = r < 0 ? r : parse_label(*it, config->labels, err);
 	STRV_EACH (options->tmpfs, it)
 		r = r < 0 ? r : parse_tmpfs(*it, config, err);
-	STRV_EACH (options->networks, it)
-		r = r < 0 ? r : parse_network(*it, config, err);
-	if (r == 0 && config->networks.count > 1)
-		VEC_EACH (&config->networks, it)
-			if (str_eq(it->network, "none"))
-				return err_set(err, -EINVAL,
-					       "network 'none' conflicts with other networks");
-	return r;
+	return r < 0 ? r : network_flags_apply(&options->network, config, err);
 }
 
 static void apply_plain(const struct run_options *options, struct container_config *config)
@@ -179,8 +171,8 @@ static int apply(struct cli *cli, const struct run_options *options,
 	r = apply_rights(options, config, err);
 	if (r == 0)
 		r = apply_lists(options, config, err);
-	if (r < 0) /* a network that is not there is no error of usage */
-		return r == -ENOENT ? r : cli_as_usage(cli, r);
+	if (r < 0)
+		return cli_as_usage(cli, r);
 	return process_options_apply(cli, &options->process, &config->process, err);
 }
 
@@ -196,6 +188,8 @@ int run_options_create(struct cli *cli, const struct run_options *options, char 
 		.config = &config,
 		.fetch = fetch_flags_apply(cli, &options->fetch, platform),
 		.cidfile = options->cidfile,
+		.publish_all = options->network.publish_all,
+		.no_publish = options->network.no_publish,
 	};
 	struct engine *engine;
 	int r;

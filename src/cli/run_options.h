@@ -4,10 +4,12 @@
 #define CLI_RUN_OPTIONS_H
 
 #include "cli/fetch_options.h"
+#include "cli/network_options.h"
 #include "cli/process_options.h"
 
 struct run_options {
 	struct process_options process;
+	struct network_flags network;
 	struct fetch_flags fetch;
 	int pull;
 	/* how it runs */
@@ -17,7 +19,7 @@ struct run_options {
 	/* what it gets */
 	uint32_t cpus, pids_limit;
 	uint64_t memory_bytes, shm_bytes;
-	char **tmpfs, **networks;
+	char **tmpfs;
 	bool read_only;
 	/* what it is called */
 	const char *name, *hostname, *cidfile, *kernel;

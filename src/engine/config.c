@@ -2,6 +2,7 @@
 /* The configuration file: INI, each key a default that a flag overrides. */
 #include "engine/internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ini.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "store/subnet.h"
 
 #define CONFIG_MAX (1024 * 1024)
 #define CPUS_DEFAULT 4
@@ -36,6 +38,8 @@ void config_init(struct engine_config *config)
 		.accel = xstrdup("auto"),
 		.template = true,
 		.image_templates = true,
+		.network_tap = true,
+		.dns_domain = xstrdup("hull.internal"),
 	};
 }
 
@@ -46,6 +50,11 @@ void config_release(struct engine_config *config)
 	strv_free(config->registry_insecure);
 	free(config->kernel_path);
 	free(config->accel);
+	free(config->network_subnet);
+	free(config->network_subnet6);
+	strv_free(config->network_host_ports);
+	free(config->dns_domain);
+	strv_free(config->dns_nameservers);
 }
 
 static int set_text(char **slot, const char *value)
@@ -126,6 +135,72 @@ static int set_image_templates(struct engine_config *config, const char *value)
 	return set_switch(&config->image_templates, value);
 }
 
+static int set_tap(struct engine_config *config, const char *value)
+{
+	return set_switch(&config->network_tap, value);
+}
+
+static int set_a_subnet(char **slot, int family, const char *value)
+{
+	struct subnet subnet;
+
+	if (subnet_parse(value, &subnet, NULL) < 0 || subnet.family != family)
+		return -EINVAL;
+	return set_text(slot, value);
+}
+
+static int set_subnet(struct engine_config *config, const char *value)
+{
+	return set_a_subnet(&config->network_subnet, AF_INET, value);
+}
+
+static int set_subnet6(struct engine_config *config, const char *value)
+{
+	return set_a_subnet(&config->network_subnet6, AF_INET6, value);
+}
+
+/* "all", "5432", "8000-8010". */
+static bool is_port_range(const char *text)
+{
+	AUTO_STRV char **sides = str_split(text, '-', 2);
+	uint32_t first = 0;
+	uint32_t last = 0;
+
+	return str_eq(text, "all") || (str_parse_u32(sides[0], &first) == 0 &&
+				       str_parse_u32(sides[1] ? sides[1] : sides[0], &last) == 0 &&
+				       first >= 1 && first <= last && last <= 65535);
+}
+
+static int set_host_ports(struct engine_config *config, const char *value)
+{
+	set_list(&config->network_host_ports, value);
+	STRV_EACH (config->network_host_ports, it)
+		if (!is_port_range(*it))
+			return -EINVAL;
+	return 0;
+}
+
+static int set_domain(struct engine_config *config, const char *value)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+
+	if (!*value || *value == '.' || strlen(value) > 200 ||
+	    strspn(value, allowed) != strlen(value) || strstr(value, ".."))
+		return -EINVAL;
+	return set_text(&config->dns_domain, value);
+}
+
+static int set_nameservers(struct engine_config *config, const char *value)
+{
+	uint8_t bytes[16];
+
+	set_list(&config->dns_nameservers, value);
+	STRV_EACH (config->dns_nameservers, it)
+		if (inet_pton(AF_INET, *it, bytes) != 1 && inet_pton(AF_INET6, *it, bytes) != 1)
+			return -EINVAL;
+	return 0;
+}
+
 /* NULL set: a key of the contract that is carried out by a part that is not there yet. */
 static const struct {
 	const char *section, *key;
@@ -135,10 +210,12 @@ static const struct {
 	{ "container", "memory", set_memory },
 	{ "build", "cpus", NULL },
 	{ "build", "memory", NULL },
-	{ "dns", "domain", NULL },
-	{ "dns", "nameservers", NULL },
-	{ "network", "subnet", NULL },
-	{ "network", "subnet-v6", NULL },
+	{ "dns", "domain", set_domain },
+	{ "dns", "nameservers", set_nameservers },
+	{ "network", "subnet", set_subnet },
+	{ "network", "subnet-v6", set_subnet6 },
+	{ "network", "host-ports", set_host_ports },
+	{ "network", "tap", set_tap },
 	{ "registry", "default", set_registry },
 	{ "registry", "mirrors", set_mirrors },
 	{ "registry", "insecure", set_insecure },

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "engine/networks.h"
 #include "shim/session.h"
 
 #define PATH_DEFAULT "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -238,6 +239,11 @@ static int insert(struct engine *engine, const struct create_options *options,
 	if (r < 0)
 		return r;
 	r = insert_row(engine, options, container, err);
+	if (r == 0) {
+		r = networks_take_leases(engine, container, err);
+		if (r < 0)
+			containers_delete(engine->store, container->uuid, NULL);
+	}
 	if (r < 0) {
 		container_remove_files(engine, container->uuid);
 		return r;
@@ -283,6 +289,8 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	resolve_mounts(options->config, config);
 	resolve_rest(engine, options->config, &image_process, config);
 	r = resolve_process(options, &image_process, &config->process, err);
+	if (r == 0)
+		r = networks_resolve(engine, options, &image_process, config, err);
 	if (r == 0)
 		r = check_config(config, err);
 	if (r == 0)

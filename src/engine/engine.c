@@ -34,6 +34,19 @@ void engine_warn(struct engine *engine, const char *format, ...)
 		engine->ui.warning(engine->ui.ctx, text);
 }
 
+void engine_note(struct engine *engine, const char *format, ...)
+{
+	char text[ERR_MESSAGE_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	err_sanitize(text);
+	if (engine->ui.note)
+		engine->ui.note(engine->ui.ctx, text);
+}
+
 static char *absolute(const char *path)
 {
 	AUTO_FREE char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);

@@ -27,6 +27,8 @@ struct engine_ui {
 	/* A step that may take seconds has begun. */
 	void (*step)(void *ctx, const char *text);
 	void (*warning)(void *ctx, const char *text);
+	/* Something that was decided for the user: a line. */
+	void (*note)(void *ctx, const char *text);
 	void *ctx;
 };
 
@@ -50,10 +52,16 @@ struct engine_config {
 	uint64_t memory_bytes;  /* [container] memory: 1 GiB */
 	char *registry_default; /* [registry] default: docker.io */
 	char **registry_mirrors, **registry_insecure;
-	char *kernel_path;    /* [kernel] path; NULL */
-	char *accel;          /* [vm] accel: auto; HULL_ACCEL overrides */
-	bool template;        /* [vm] template: on */
-	bool image_templates; /* [vm] image-templates: on */
+	char *kernel_path;                      /* [kernel] path; NULL */
+	char *accel;                            /* [vm] accel: auto; HULL_ACCEL overrides */
+	bool template;                          /* [vm] template: on */
+	bool image_templates;                   /* [vm] image-templates: on */
+	char *network_subnet, *network_subnet6; /* [network] subnet, subnet-v6: of default; NULL */
+	char **network_host_ports; /* [network] host-ports: of the host's loopback, for containers
+				    */
+	bool network_tap;          /* [network] tap: on: where this user may */
+	char *dns_domain;          /* [dns] domain: hull.internal */
+	char **dns_nameservers;    /* [dns] nameservers; NULL: the host's */
 };
 
 /* Makes the directories if missing; opens the store. A broken line of the configuration file is an
@@ -88,6 +96,8 @@ struct create_options {
 	const struct container_config *config;
 	struct fetch_options fetch;
 	const char *cidfile; /* written with the id; must not exist */
+	bool publish_all;    /* exposed ports on all addresses, beside those of config */
+	bool no_publish;     /* exposed ports are not mapped by themselves */
 };
 
 /* Makes a container of the image (fetched if need be). *ret_id is owned by the caller. */

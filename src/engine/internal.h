@@ -28,6 +28,9 @@ void engine_step(struct engine *engine, const char *text);
 void engine_warn(struct engine *engine, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+void engine_note(struct engine *engine, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* config.c: reads an INI file (missing is fine unless required). */
 void config_init(struct engine_config *config);
 void config_release(struct engine_config *config);

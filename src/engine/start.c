@@ -17,6 +17,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "disk/scratch.h"
+#include "engine/networks.h"
 #include "shim/client.h"
 #include "shim/launch.h"
 #include "shim/session.h"
@@ -81,6 +82,7 @@ static int fill_launch(struct engine *engine, const struct container *container,
 		.debug = engine->debug,
 		.timeline_origin_ns = log_timeline_get_origin(),
 	};
+	networks_fill_launch(engine, launch);
 	if (stdio)
 		launch->attach = (stdio->input ? CTL_ATTACH_INPUT : 0u) |
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);
@@ -213,6 +215,18 @@ static struct attach_options attach_options_of(const struct stdio_options *stdio
 	return options;
 }
 
+struct started {
+	struct engine *engine;
+	const char *uuid;
+};
+
+static void on_started(void *ctx)
+{
+	const struct started *started = ctx;
+
+	networks_announce(started->engine, started->uuid);
+}
+
 static int finish_attach(int r, const struct attach_result *result, int *ret_status)
 {
 	if (ret_status)
@@ -265,17 +279,24 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	CLEANUP(launch_release) struct launch launch = { 0 };
 	AUTO_CLOSE int lock_fd = -1;
 	bool plain = false;
+	struct started started = { .engine = engine };
 	int client = -1;
 	int r = take_container(engine, id, &container, &lock_fd, err);
 
 	if (r < 0)
 		return r;
-	r = launch_container(engine, container, lock_fd, stdio, &launch, &plain, &client, err);
+	r = networks_take_leases(engine, container, err);
+	if (r == 0)
+		r = launch_container(engine, container, lock_fd, stdio, &launch, &plain, &client,
+				     err);
 	if (r < 0) {
 		clear_failed_start(engine, container);
 		return r;
 	}
 	close(TAKE_FD(lock_fd)); /* the shim's now */
+	started.uuid = container->uuid;
+	options.started = on_started;
+	options.started_ctx = &started;
 	r = client_attach(client, 0, NULL, &options, &result, err);
 	log_timeline("hull: end");
 	if (r == 0 && plain)

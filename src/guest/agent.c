@@ -22,6 +22,7 @@
 #include "guest/cgroup.h"
 #include "guest/clock.h"
 #include "guest/mounts.h"
+#include "guest/net.h"
 #include "guest/process.h"
 #include "guest/rehearsal.h"
 #include "guest/sys.h"
@@ -193,6 +194,10 @@ static int begin_session(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	timeline_point("guest: limits set");
+	r = net_configure(session->interfaces, session->interface_count, err);
+	if (r < 0)
+		return r;
+	timeline_point("guest: network set up");
 	agent->root_tree = mounts_root(session->root_serial, session->scratch_serial, err);
 	if (agent->root_tree < 0)
 		return agent->root_tree;
@@ -295,35 +300,13 @@ static int handle_limits(struct agent *agent, const uint8_t *payload, size_t siz
 	return r;
 }
 
-/* Sums what the interfaces but the loopback have carried. */
-static void network_stats(struct msg_stats *stats)
-{
-	char text[8192];
-
-	if (sys_read_file("/proc/net/dev", text, sizeof(text)) <= 0)
-		return;
-	AUTO_STRV char **lines = str_split(text, '\n', 0);
-	STRV_EACH (lines, it) {
-		unsigned long long rx;
-		unsigned long long tx;
-		char name[32];
-
-		if (sscanf(*it, " %31[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &rx,
-			   &tx) != 3 ||
-		    str_eq(name, "lo"))
-			continue;
-		stats->network_rx_bytes += rx;
-		stats->network_tx_bytes += tx;
-	}
-}
-
 static void handle_stats(struct agent *agent)
 {
 	struct msg_stats stats = { 0 };
 	AUTO_SBUF struct sbuf bytes = { 0 };
 
 	cgroup_stats(agent->cgroup_fd, &stats);
-	network_stats(&stats);
+	net_stats(&stats);
 	msg_stats_encode(&stats, &bytes);
 	mux_send_control(agent->mux, MSG_STATS_REPLY, bytes.text, bytes.length);
 }

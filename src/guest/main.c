@@ -12,11 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
-#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -32,6 +30,7 @@
 #include "guest/disks.h"
 #include "guest/modules.h"
 #include "guest/mounts.h"
+#include "guest/net.h"
 #include "guest/power.h"
 #include "guest/rehearsal.h"
 #include "guest/sys.h"
@@ -81,15 +80,6 @@ static int enter_base(struct err *err)
 	    chdir("/") < 0)
 		return err_set(err, -errno, "cannot leave the initramfs: %m");
 	return 0;
-}
-
-static void raise_loopback(void)
-{
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-
-	if (fd >= 0)
-		ioctl(fd, SIOCSIFFLAGS, &request);
 }
 
 /* The device of the port that the host calls "agent": -ENOENT while it is not there. */
@@ -166,7 +156,7 @@ static int boot(struct err *err)
 	uevent_fd = open_uevents();
 	/* What a child of ours is before it executes something is nobody's business. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	raise_loopback();
+	net_prepare();
 	disks_scan();
 	disks_forget();
 	r = mounts_prepare(err);

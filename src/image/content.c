@@ -88,8 +88,8 @@ static int open_platform(const char *root, const char *digest, const struct mani
 	int r = content_read_json(root, manifest->config.digest, &image->config, err);
 
 	if (r == 0)
-		r = config_parse(image->config, manifest->layers.count, &image->platform,
-				 &image->diff_ids, err);
+		r = image_config_parse(image->config, manifest->layers.count, &image->platform,
+				       &image->diff_ids, err);
 	if (r < 0)
 		return r;
 	image->manifest = (struct descriptor){ .media_type = xstrdup(manifest->media_type),

@@ -269,8 +269,8 @@ int manifest_no_platform(const char *name, const struct platform *want, const ch
 		       text, available[0] ? available : "none");
 }
 
-int config_parse(const json_t *config, size_t count, struct platform *ret_platform,
-		 char ***ret_diff_ids, struct err *err)
+int image_config_parse(const json_t *config, size_t count, struct platform *ret_platform,
+		       char ***ret_diff_ids, struct err *err)
 {
 	const json_t *array = json_get_array(json_get_object(config, "rootfs"), "diff_ids");
 	AUTO_STRV char **diff_ids = NULL;

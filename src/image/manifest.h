@@ -65,8 +65,8 @@ int manifest_no_platform(const char *name, const struct platform *want, const ch
 			 struct err *err);
 
 /* The platform and the diff ids that a config document states; count is that of the layers. */
-int config_parse(const json_t *config, size_t count, struct platform *ret_platform,
-		 char ***ret_diff_ids, struct err *err);
+int image_config_parse(const json_t *config, size_t count, struct platform *ret_platform,
+		       char ***ret_diff_ids, struct err *err);
 /* Names disks/<key> of the layers; owned by the caller. */
 char *disk_key_of(char *const *diff_ids);
 

@@ -48,7 +48,7 @@ static int mark_manifest(struct sweep *sweep, const struct manifest *manifest)
 		mark(sweep->blobs, it->digest);
 	r = content_read_json(sweep->task->root, manifest->config.digest, &config, NULL);
 	if (r == 0)
-		r = config_parse(config, manifest->layers.count, &platform, &diff_ids, NULL);
+		r = image_config_parse(config, manifest->layers.count, &platform, &diff_ids, NULL);
 	if (r < 0)
 		return r;
 	STRV_EACH (diff_ids, it)

@@ -202,7 +202,7 @@ static int pull_manifest(struct task *task, struct registry *registry,
 	int r = fetch_config(task, registry, &manifest->config, &config, err);
 
 	if (r == 0)
-		r = config_parse(config, manifest->layers.count, &have, &diff_ids, err);
+		r = image_config_parse(config, manifest->layers.count, &have, &diff_ids, err);
 	if (r < 0)
 		return r;
 	if (want && !platform_matches(want, &have)) {

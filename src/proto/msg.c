@@ -11,6 +11,7 @@
 #define RESOURCE_COUNT 16 /* RLIM_NLIMITS of Linux */
 #define MODE_MASK 07777
 #define STATUS_MAX 255
+#define MTU_MAX 65535
 
 static_assert(MSG_RLIMITS_MAX >= RESOURCE_COUNT, "each resource can be limited");
 
@@ -255,6 +256,43 @@ static void unpack_files(struct unpack *in, struct msg_session *session)
 	}
 }
 
+static void pack_interface(struct sbuf *out, const struct msg_interface *interface)
+{
+	pack_bytes(out, interface->mac, sizeof(interface->mac));
+	pack_u32(out, interface->mtu);
+	pack_bytes(out, interface->ipv4, sizeof(interface->ipv4));
+	pack_u8(out, interface->ipv4_prefix);
+	pack_bytes(out, interface->ipv4_gateway, sizeof(interface->ipv4_gateway));
+	pack_bytes(out, interface->ipv6, sizeof(interface->ipv6));
+	pack_u8(out, interface->ipv6_prefix);
+	pack_bytes(out, interface->ipv6_gateway, sizeof(interface->ipv6_gateway));
+}
+
+static void unpack_interface(struct unpack *in, struct msg_interface *interface)
+{
+	unpack_bytes(in, interface->mac, sizeof(interface->mac));
+	interface->mtu = unpack_u32(in);
+	unpack_bytes(in, interface->ipv4, sizeof(interface->ipv4));
+	interface->ipv4_prefix = unpack_u8(in);
+	unpack_bytes(in, interface->ipv4_gateway, sizeof(interface->ipv4_gateway));
+	unpack_bytes(in, interface->ipv6, sizeof(interface->ipv6));
+	interface->ipv6_prefix = unpack_u8(in);
+	unpack_bytes(in, interface->ipv6_gateway, sizeof(interface->ipv6_gateway));
+	require(in, interface->mtu <= MTU_MAX);
+	require(in, interface->ipv4_prefix <= 32 && interface->ipv6_prefix <= 128);
+	require(in, (interface->mac[0] & 1) == 0); /* not a group's */
+}
+
+static void unpack_interfaces(struct unpack *in, struct msg_session *session)
+{
+	uint32_t count = unpack_u32(in);
+
+	require(in, count <= MSG_INTERFACES_MAX);
+	for (uint32_t i = 0; i < count && !in->failed; i++)
+		unpack_interface(in, &session->interfaces[i]);
+	session->interface_count = in->failed ? 0 : count;
+}
+
 void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 {
 	pack_u32(out, msg->version);
@@ -286,6 +324,9 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 		pack_string(out, msg->files[i].content);
 		pack_u32(out, msg->files[i].mode);
 	}
+	pack_u32(out, (uint32_t)msg->interface_count);
+	for (size_t i = 0; i < msg->interface_count; i++)
+		pack_interface(out, &msg->interfaces[i]);
 	pack_u8(out, msg->rehearse);
 	pack_u8(out, msg->timeline);
 	pack_u8(out, msg->has_process);
@@ -317,6 +358,7 @@ static void unpack_session(struct unpack *in, struct msg_session *msg)
 		require(in, (*it)[0] == '/');
 	unpack_mounts(in, msg);
 	unpack_files(in, msg);
+	unpack_interfaces(in, msg);
 	msg->rehearse = unpack_bool(in);
 	msg->timeline = unpack_bool(in);
 	msg->has_process = unpack_bool(in);

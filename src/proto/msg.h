@@ -28,6 +28,7 @@
 #define MSG_RLIMITS_MAX 16
 #define MSG_STRINGS_MAX 65536
 #define MSG_FILES_MAX 128
+#define MSG_INTERFACES_MAX 8
 #define MSG_PROCESS_ID_MAX (UINT32_MAX >> 2) /* so that its streams have numbers */
 
 enum msg_type {
@@ -124,6 +125,17 @@ struct msg_file { /* written by the agent inside the container before it starts 
 	uint32_t mode;
 };
 
+/* A network interface; number n of a session is the machine's NIC n, "eth<n>". Addresses are in
+ * network order; a prefix of 0: no such address, a gateway of zeros: no default route by it. */
+struct msg_interface {
+	uint8_t mac[6];
+	uint32_t mtu; /* 0: as the NIC has it */
+	uint8_t ipv4[4], ipv4_gateway[4];
+	uint8_t ipv4_prefix; /* at most 32 */
+	uint8_t ipv6[16], ipv6_gateway[16];
+	uint8_t ipv6_prefix; /* at most 128 */
+};
+
 struct msg_limits {
 	uint64_t memory_bytes;      /* 0: none */
 	uint32_t cpus;              /* the container may use CPUs 0 … cpus-1; 0: all */
@@ -159,8 +171,10 @@ struct msg_session {
 	struct msg_mount *mounts; /* in this order; owned by the decoded message */
 	size_t file_count;
 	struct msg_file *files; /* owned by the decoded message */
-	bool rehearse;          /* on the second CPU: see guest/rehearsal.h */
-	bool timeline;          /* tell when each step of the start was reached */
+	size_t interface_count; /* NICs beyond them are switched off */
+	struct msg_interface interfaces[MSG_INTERFACES_MAX];
+	bool rehearse; /* on the second CPU: see guest/rehearsal.h */
+	bool timeline; /* tell when each step of the start was reached */
 	bool has_process;
 	struct msg_process process; /* the main process, id MSG_PROCESS_MAIN */
 };

@@ -155,6 +155,8 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *data, size_t size
 	case CTL_STARTED:
 		log_timeline("hull: process started");
 		a->result.started = true;
+		if (a->options->started)
+			a->options->started(a->options->started_ctx);
 		if (a->options->until_started)
 			finish(a, 0);
 		else

@@ -36,6 +36,9 @@ struct attach_options {
 	bool signals;            /* those sent to us are forwarded */
 	bool until_started;      /* return as soon as the process runs */
 	const char *detach_keys; /* "ctrl-p,ctrl-q" (NULL); "" none */
+	/* It runs; before any of its output. NULL: nobody wants to know. */
+	void (*started)(void *ctx);
+	void *started_ctx;
 };
 
 struct attach_result {

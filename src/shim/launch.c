@@ -32,6 +32,10 @@ static const struct {
 	{ "scratch", offsetof(struct launch, scratch), false },
 	{ "template", offsetof(struct launch, template_directory), false },
 	{ "rootDisk", offsetof(struct launch, root_disk), true },
+	{ "netd", offsetof(struct launch, netd), true },
+	{ "domain", offsetof(struct launch, domain), false },
+	{ "nameservers", offsetof(struct launch, nameservers), false },
+	{ "hostPorts", offsetof(struct launch, host_ports), false },
 };
 
 static const struct {
@@ -122,6 +126,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 	json_object_set_new(json, "attach", json_integer(launch->attach));
 	json_object_set_new(json, "rows", json_integer(launch->rows));
 	json_object_set_new(json, "columns", json_integer(launch->columns));
+	json_object_set_new(json, "tap", json_boolean(launch->tap));
 	json_object_set_new(json, "debug", json_boolean(launch->debug));
 	json_object_set_new(json, "origin", json_integer((json_int_t)launch->timeline_origin_ns));
 	text = json_text(json);
@@ -165,6 +170,7 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	launch.attach = (uint32_t)json_get_int(json, "attach", 0);
 	launch.rows = (uint32_t)json_get_int(json, "rows", 0);
 	launch.columns = (uint32_t)json_get_int(json, "columns", 0);
+	launch.tap = json_get_bool(json, "tap", false);
 	launch.debug = json_get_bool(json, "debug", false);
 	launch.timeline_origin_ns = (uint64_t)json_get_int(json, "origin", 0);
 	*ret_launch = launch;

@@ -34,6 +34,11 @@ struct launch {
 	char *template_directory; /* NULL: cold boot */
 	uint32_t scratch_slot;    /* LAUNCH_SCRATCH_* */
 	char *root_disk;          /* VMDK descriptor */
+	char *netd;               /* the program hull-netd */
+	char *domain;             /* of networks; NULL: none */
+	char *nameservers;        /* separated by spaces; NULL: the host's */
+	char *host_ports;         /* the same (net/client.h); NULL: none */
+	bool tap;
 	uint32_t attach; /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */
 	bool debug;

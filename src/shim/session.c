@@ -186,17 +186,25 @@ int session_encode_process(const struct process_config *process, uint32_t id, bo
 	return 0;
 }
 
+#define FILES_MAX 3
+
 /* The files that a container finds written for it. */
-static size_t fill_files(const char *hostname, struct msg_file files[2], char *texts[2])
+static size_t fill_files(const struct container_config *config, const char *hostname,
+			 const struct session_network *network, struct msg_file files[FILES_MAX],
+			 char *texts[FILES_MAX])
 {
+	size_t count = 2;
+
 	texts[0] = xasprintf("%s\n", hostname);
-	texts[1] = xasprintf("127.0.0.1\tlocalhost\n"
-			     "::1\tlocalhost ip6-localhost ip6-loopback\n"
-			     "127.0.1.1\t%s\n",
-			     hostname);
+	texts[1] = session_hosts(config, hostname, network);
 	files[0] = (struct msg_file){ "/etc/hostname", texts[0], 0644 };
 	files[1] = (struct msg_file){ "/etc/hosts", texts[1], 0644 };
-	return 2;
+	if (network->count && !config->no_dns) {
+		texts[count] = session_resolv_conf(config, network);
+		files[count] = (struct msg_file){ "/etc/resolv.conf", texts[count], 0644 };
+		count++;
+	}
+	return count;
 }
 
 /* tmpfs mounts; other kinds have been refused when the container was made. */
@@ -243,13 +251,14 @@ static struct msg_limits limits_of(const struct container_config *config,
 
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
 		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   bool rehearse, bool timeline, struct sbuf *out, struct err *err)
+		   const struct session_network *network, bool rehearse, bool timeline,
+		   struct sbuf *out, struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
 	char *mount_texts[MSG_MOUNTS_MAX] = { 0 };
-	char *file_texts[2] = { 0 };
-	struct msg_file files[2];
+	char *file_texts[FILES_MAX] = { 0 };
+	struct msg_file files[FILES_MAX];
 	uint64_t capabilities = 0;
 	char scratch_serial[16];
 	struct msg_session msg = {
@@ -266,6 +275,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 		.masked_paths = config->privileged ? NULL : config->masked_paths,
 		.read_only_paths = config->privileged ? NULL : config->read_only_paths,
 		.sysctls = config->sysctls,
+		.interface_count = network->count,
 		.rehearse = rehearse,
 		.timeline = timeline,
 		.has_process = true,
@@ -273,6 +283,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,
 				     &capabilities, err);
 
+	memcpy(msg.interfaces, network->interfaces, sizeof(msg.interfaces));
 	snprintf(scratch_serial, sizeof(scratch_serial), "slot%u", scratch_slot);
 	if (r == 0)
 		r = fill_process(&config->process, MSG_PROCESS_MAIN, config->privileged,
@@ -281,15 +292,15 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 	if (r == 0)
 		r = fill_mounts(config, &msg, mount_texts, err);
 	if (r == 0) {
-		msg.file_count = fill_files(hostname, files, file_texts);
+		msg.file_count = fill_files(config, hostname, network, files, file_texts);
 		msg.files = files;
 		hash_random(msg.entropy, sizeof(msg.entropy));
 		msg_session_encode(&msg, out);
 	}
 	for (size_t i = 0; i < msg.mount_count; i++)
 		free(mount_texts[i]);
-	free(file_texts[0]);
-	free(file_texts[1]);
+	for (size_t i = 0; i < FILES_MAX; i++)
+		free(file_texts[i]);
 	free(msg.mounts);
 	return r;
 }

@@ -3,10 +3,12 @@
 #ifndef SHIM_SESSION_H
 #define SHIM_SESSION_H
 
+#include <netinet/in.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
+#include "proto/msg.h"
 #include "store/config.h"
 
 /* The capability sets of --privileged, and of the defaults with add and drop applied ("ALL" too).
@@ -19,10 +21,27 @@ int session_encode_process(const struct process_config *process, uint32_t id, bo
 			   bool use_init, uint64_t capabilities, uint16_t rows, uint16_t columns,
 			   struct sbuf *out, struct err *err);
 
+/* The container's networks as its guest has to know them; texts are "" where there is none. */
+struct session_network {
+	size_t count;
+	struct msg_interface interfaces[MSG_INTERFACES_MAX];
+	char names[MSG_INTERFACES_MAX][INET6_ADDRSTRLEN]; /* who answers names, by network */
+	char gateway[INET6_ADDRSTRLEN];                   /* of the one with a way out */
+	char address[INET6_ADDRSTRLEN];                   /* the container's, in the first */
+	char address6[INET6_ADDRSTRLEN];
+};
+
+/* /etc/hosts and /etc/resolv.conf of the container; owned by the caller. */
+char *session_hosts(const struct container_config *config, const char *hostname,
+		    const struct session_network *network);
+char *session_resolv_conf(const struct container_config *config,
+			  const struct session_network *network);
+
 /* Packs the msg_session of a start, main process included, with the clock of now and fresh entropy.
  * machine_memory_bytes is the machine's memory: a smaller limit is kept by the guest's cgroup. */
 int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
 		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   bool rehearse, bool timeline, struct sbuf *out, struct err *err);
+		   const struct session_network *network, bool rehearse, bool timeline,
+		   struct sbuf *out, struct err *err);
 
 #endif

@@ -25,6 +25,7 @@
 #include "shim/ctl.h"
 #include "shim/launch.h"
 #include "shim/logs.h"
+#include "shim/nets.h"
 #include "store/containers.h"
 #include "vm/vm.h"
 
@@ -68,6 +69,7 @@ struct shim {
 	struct container *container; /* owned: the row as last written */
 	int lock_fd;                 /* owned */
 	struct log_writer *log;      /* owned */
+	struct nets *nets;           /* owned; NULL before the first run and at the end */
 
 	enum phase phase;
 	struct vm *vm;            /* owned; NULL between runs */

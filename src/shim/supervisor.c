@@ -379,12 +379,16 @@ static bool is_worth_rehearsing(const struct shim *shim)
 
 static int send_session(struct shim *shim, struct err *err)
 {
+	struct session_network network;
 	const struct container_config *config = &shim->container->config;
 	AUTO_SBUF struct sbuf out = { 0 };
-	int r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
-			       (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
-			       shim->launch.scratch_slot, is_worth_rehearsing(shim),
-			       shim->launch.debug, &out, err);
+	int r;
+
+	nets_describe(shim->nets, &network);
+	r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
+			   (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
+			   shim->launch.scratch_slot, &network, is_worth_rehearsing(shim),
+			   shim->launch.debug, &out, err);
 
 	if (r < 0)
 		return r;
@@ -416,11 +420,19 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	};
 	int r;
 
+	for (size_t i = 0; i < nets_count(shim->nets); i++)
+		options.nics[i].fd = nets_nic(shim->nets, i);
 	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
 	r = vm_spawn(&options, &shim->vm, err);
 	if (r < 0)
 		return r;
 	log_timeline("shim: emulator spawned");
+	/* While the emulator starts: a network that cannot be joined, or a port that is taken, is
+	 * the start's failure. */
+	r = nets_join(shim->nets, shim->loop, err);
+	if (r < 0)
+		return r;
+	log_timeline("shim: networks joined");
 	shim->template_used = use_template;
 	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
 	/* Waits in the socket until the guest runs: nothing is lost in between. */
@@ -573,6 +585,7 @@ static void end_for_good(struct shim *shim)
 	struct err err = { 0 };
 
 	shim->phase = PHASE_ENDED;
+	shim->nets = nets_close(shim->nets);
 	if (shim->container->config.auto_remove) {
 		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
@@ -656,7 +669,9 @@ int shim_run(struct shim *shim, struct err *err)
 	if (r < 0)
 		return r;
 	first = server_add_client(shim, LAUNCH_FD_CLIENT);
-	r = start_machine(shim, err);
+	r = nets_open(&shim->launch, shim->store, shim->container, &shim->nets, err);
+	if (r == 0)
+		r = start_machine(shim, err);
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
 		set_failure(shim, r, STATUS_NOT_STARTED, err->message);

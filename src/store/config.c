@@ -197,7 +197,9 @@ static int user_read(const struct member *member, const json_t *json, void *slot
 
 static json_t *bool_write(const struct member *member, const void *slot)
 {
-	return json_boolean(*(const bool *)slot);
+	bool value = *(const bool *)slot;
+
+	return member->optional && !value ? NULL : json_boolean(value);
 }
 
 static int bool_read(const struct member *member, const json_t *json, void *slot, struct err *err)
@@ -321,7 +323,17 @@ static void labels_release(const struct member *member, void *slot)
 /* An object whose members are in the same struct (offset 0) or in one inside it. */
 static json_t *object_write(const struct member *member, const void *slot)
 {
-	return shape_write(member->shape, slot);
+	json_t *object = shape_write(member->shape, slot);
+	const char *key;
+	json_t *value;
+	bool empty = true;
+
+	json_object_foreach (object, key, value)
+		empty &= json_is_array(value) && !json_array_size(value);
+	if (!member->optional || !empty)
+		return object;
+	json_decref(object);
+	return NULL;
 }
 
 static int object_read(const struct member *member, const json_t *json, void *slot, struct err *err)
@@ -436,6 +448,7 @@ static const struct member port_members[] = {
 	{ "containerPort", &kind_u32, PORT(container_port) },
 	{ "proto", &kind_string, PORT(proto) },
 	{ "count", &kind_u32, PORT(count) },
+	{ "automatic", &kind_bool, PORT(automatic), .optional = true },
 };
 SHAPE(port, struct port_config);
 
@@ -444,6 +457,8 @@ static const struct member network_options_members[] = {
 	{ "hostname", &kind_string, NETWORK(hostname) },
 	{ "macAddress", &kind_string, NETWORK(mac_address) },
 	{ "mtu", &kind_u32, NETWORK(mtu), .optional = true },
+	{ "address", &kind_string, NETWORK(address) },
+	{ "aliases", &kind_strv, NETWORK(aliases), .optional = true },
 };
 SHAPE(network_options, struct network_config);
 static const struct member network_members[] = {
@@ -496,13 +511,22 @@ static const struct member resources_members[] = {
 	{ "memoryInBytes", &kind_u64, CONFIG(memory_bytes) },
 };
 SHAPE(resources, struct container_config);
+static const struct member dns_members[] = {
+	{ "nameservers", &kind_strv, CONFIG(dns.nameservers) },
+	{ "domain", &kind_string, CONFIG(dns.domain) },
+	{ "searchDomains", &kind_strv, CONFIG(dns.search_domains) },
+	{ "options", &kind_strv, CONFIG(dns.options) },
+};
+SHAPE(dns, struct container_config);
 static const struct member hull_members[] = {
+	{ "addHosts", &kind_strv, CONFIG(add_hosts), .optional = true },
 	{ "autoRemove", &kind_bool, CONFIG(auto_remove) },
 	{ "defaultMaskedPaths", &kind_bool, CONFIG(default_masked_paths) },
 	{ "defaultReadonlyPaths", &kind_bool, CONFIG(default_read_only_paths) },
 	{ "hostname", &kind_string, CONFIG(hostname) },
 	{ "kernel", &kind_string, CONFIG(kernel) },
 	{ "manifestDigest", &kind_string, CONFIG(manifest_digest) },
+	{ "noDns", &kind_bool, CONFIG(no_dns), .optional = true },
 	{ "pidsLimit", &kind_u64, CONFIG(pids_limit), .optional = true },
 	{ "privileged", &kind_bool, CONFIG(privileged) },
 	{ "restart", &kind_string, CONFIG(restart) },
@@ -519,6 +543,7 @@ static const struct member config_members[] = {
 	{ "labels", &kind_labels, CONFIG(labels) },
 	{ "sysctls", &kind_pairs, CONFIG(sysctls) },
 	{ "networks", &kind_array, CONFIG(networks), &network },
+	{ "dns", &kind_object, 0, &dns, .optional = true },
 	{ "initProcess", &kind_object, CONFIG(process), &process },
 	{ "platform", &kind_object, 0, &platform },
 	{ "resources", &kind_object, 0, &resources },
@@ -613,6 +638,12 @@ void process_config_release(struct process_config *init)
 static int ignore_text(const char *text, size_t size, void *ctx)
 {
 	return 0;
+}
+
+void network_config_release(struct network_config *config_of_one)
+{
+	shape_release(&network, config_of_one);
+	*config_of_one = (struct network_config){ 0 };
 }
 
 json_t *container_config_to_json(const struct container_config *container)

@@ -43,6 +43,7 @@ struct port_config {
 	uint32_t host_port, container_port;
 	char *proto; /* "tcp", "udp" */
 	uint32_t count;
+	bool automatic; /* host_port is a wish (0: none), replaced by what was free at a start */
 };
 
 struct network_config {
@@ -50,6 +51,15 @@ struct network_config {
 	char *hostname;
 	char *mac_address; /* NULL: chosen */
 	uint32_t mtu;      /* 0: the network's */
+	char *address;     /* wished; NULL: chosen */
+	char **aliases;    /* further names in the network */
+};
+
+struct dns_config {
+	char **nameservers; /* none: the network's upstreams */
+	char *domain;
+	char **search_domains;
+	char **options;
 };
 
 struct container_config {
@@ -64,9 +74,12 @@ struct container_config {
 	char *root_key;        /* which merged disk (see image/content.h) */
 	VEC(struct mount_config) mounts;
 	VEC(struct port_config) ports;
-	json_t *labels; /* object of strings; never NULL after init */
-	char **sysctls; /* K=V */
-	VEC(struct network_config) networks;
+	json_t *labels;                      /* object of strings; never NULL after init */
+	char **sysctls;                      /* K=V */
+	VEC(struct network_config) networks; /* none: only the loopback */
+	struct dns_config dns;
+	bool no_dns;                   /* /etc/resolv.conf stays the image's */
+	char **add_hosts;              /* NAME:ADDRESS, further lines of /etc/hosts */
 	struct process_config process; /* the init process */
 	struct {
 		char *os, *architecture, *variant;
@@ -93,6 +106,7 @@ struct container_config {
 void container_config_init(struct container_config *config);
 void container_config_release(struct container_config *config);
 void process_config_release(struct process_config *process);
+void network_config_release(struct network_config *network);
 
 /* The JSON of the command line's contract (configuration of a container), a new reference; members
  * that only hull needs are kept under "hull". NULL when a text is not UTF-8. from_json accepts what

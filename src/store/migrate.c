@@ -38,6 +38,27 @@ static const char *const migrations[] = {
 	" size INTEGER NOT NULL,"
 	" created_at INTEGER NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+
+	"CREATE TABLE networks ("
+	" name TEXT PRIMARY KEY,"
+	" internal INTEGER NOT NULL,"
+	" subnet TEXT NOT NULL,"
+	" subnet6 TEXT,"
+	" labels TEXT NOT NULL,"
+	" options TEXT NOT NULL,"
+	" created_at INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE leases ("
+	" network TEXT NOT NULL REFERENCES networks (name),"
+	" uuid TEXT NOT NULL REFERENCES containers (uuid) ON DELETE CASCADE,"
+	" host INTEGER NOT NULL," /* its number in the subnet */
+	" mac TEXT NOT NULL,"
+	" PRIMARY KEY (network, uuid),"
+	" UNIQUE (network, host),"
+	" UNIQUE (network, mac)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX leases_uuid ON leases (uuid);",
 };
 
 static int read_number(struct store *store, const char *sql, int64_t *ret_value, struct err *err)

@@ -330,9 +330,9 @@ static void collect_page(const char *path, char ***all)
 
 static void test_the_manual_has_every_option_and_no_other(void **state)
 {
-	static const char *const pages[] = { "hull.1",       "hull-run.1",  "hull-exec.1",
-					     "hull-start.1", "hull-list.1", "hull-image.1",
-					     "hull-system.1" };
+	static const char *const pages[] = { "hull.1",        "hull-run.1",    "hull-exec.1",
+					     "hull-start.1",  "hull-list.1",   "hull-image.1",
+					     "hull-system.1", "hull-network.1" };
 	const char *root = getenv("HULL_SOURCE_ROOT");
 	AUTO_STRV char **table = NULL;
 	AUTO_STRV char **manual = NULL;
@@ -603,7 +603,7 @@ static void test_lists(void **state)
 	assert_int_equal(RUN("ls"), 0);
 	assert_true(str_starts(out,
 			       "ID   IMAGE                            OS     ARCH   STATE    IP"
-			       "  CPUS  MEMORY    STARTED               PORTS\n"
+			       "        CPUS  MEMORY    STARTED               PORTS\n"
 			       "web  docker.io/library/alpine:latest  linux  amd64  running"));
 	assert_null(strstr(out, "db"));
 	assert_int_equal(RUN("ls", "-aq"), 0);
@@ -646,6 +646,7 @@ static void test_documents(void **state)
 	assert_int_equal(RUN("inspect", "--format", "yaml", "web"), 0);
 	assert_non_null(strstr(out, "  id: web\n"));
 	assert_non_null(strstr(out, "startedDate: \"2026-01-02T03:04:05Z\"\n"));
+	assert_non_null(strstr(out, "10.9.0.4/24"));
 	assert_int_equal(RUN("system", "df", "--format", "json"), 0);
 	assert_non_null(strstr(out, "\"sizeInBytes\": 5242880"));
 	assert_int_equal(RUN("stats", "--format=json"), 0);

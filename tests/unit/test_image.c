@@ -356,9 +356,9 @@ static void test_config_must_fit_its_manifest(void **state)
 	struct platform platform;
 	char **diff_ids = NULL;
 
-	assert_int_equal(config_parse(config, 2, &platform, &diff_ids, NULL), -EBADMSG);
-	assert_int_equal(config_parse(bad, 1, &platform, &diff_ids, NULL), -EBADMSG);
-	assert_int_equal(config_parse(config, 1, &platform, &diff_ids, NULL), 0);
+	assert_int_equal(image_config_parse(config, 2, &platform, &diff_ids, NULL), -EBADMSG);
+	assert_int_equal(image_config_parse(bad, 1, &platform, &diff_ids, NULL), -EBADMSG);
+	assert_int_equal(image_config_parse(config, 1, &platform, &diff_ids, NULL), 0);
 	strv_free(diff_ids);
 }
 

@@ -791,6 +791,9 @@ static void test_launch_round_trip(void **state)
 		.kernel = path,
 		.init = path,
 		.root_disk = path,
+		.netd = path,
+		.host_ports = uuid,
+		.tap = true,
 		.scratch_slot = LAUNCH_SCRATCH_USED,
 		.attach = 3,
 		.devices = { .disks = 8, .read_only_disks = 2, .shares = 3, .nics = 4 },
@@ -806,13 +809,53 @@ static void test_launch_round_trip(void **state)
 	assert_null(read_back.modules);
 	assert_true(read_back.memory_bytes == 5ull << 30);
 	assert_int_equal(read_back.attach, 3);
+	assert_string_equal(read_back.host_ports, "u");
+	assert_null(read_back.domain);
+	assert_true(read_back.tap);
 	assert_memory_equal(&read_back.devices, &launch.devices, sizeof(launch.devices));
 	assert_int_equal(launch_read(empty, &read_back, NULL), -EBADMSG);
+}
+
+static void test_files_of_names(void **state)
+{
+	static char *hosts[] = { "db:10.0.0.7", "me:host-gateway", NULL };
+	static char *search[] = { "a.example", "b.example", NULL };
+	static char *options[] = { "ndots:2", NULL };
+	struct container_config config = {
+		.add_hosts = hosts,
+		.dns = { .search_domains = search, .options = options, .domain = "own" }
+	};
+	struct session_network network = { .count = 1,
+					   .names = { "10.1.2.3" },
+					   .gateway = "10.1.2.1",
+					   .address = "10.1.2.4",
+					   .address6 = "fd12::4" };
+	const struct session_network none = { 0 };
+	AUTO_FREE char *text = session_hosts(&config, "web", &network);
+
+	assert_string_equal(text, "127.0.0.1\tlocalhost\n"
+				  "::1\tlocalhost ip6-localhost ip6-loopback\n"
+				  "10.1.2.4\tweb\n"
+				  "fd12::4\tweb\n"
+				  "10.0.0.7\tdb\n"
+				  "10.1.2.1\tme\n");
+	free(text);
+	text = session_hosts(&config, "web", &none);
+	assert_string_equal(text, "127.0.0.1\tlocalhost\n"
+				  "::1\tlocalhost ip6-localhost ip6-loopback\n"
+				  "127.0.1.1\tweb\n"
+				  "10.0.0.7\tdb\n");
+	free(text);
+	text = session_resolv_conf(&config, &network);
+	assert_string_equal(text, "nameserver 10.1.2.3\n"
+				  "search own a.example b.example\n"
+				  "options ndots:2\n");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_files_of_names),
 		TEST_IN_DIR(test_run_to_the_end),
 		TEST_IN_DIR(test_auto_remove_leaves_nothing),
 		TEST_IN_DIR(test_a_missing_program_is_told),
