@@ -45,16 +45,19 @@ static int allow(int fd, const struct landlock_path *item, bool truncate, struct
 	rule.allowed_access = file;
 	if (S_ISDIR(st.st_mode))
 		rule.allowed_access |= READ | (item->create ? CREATE : 0ull);
+	if (item->remove_dirs)
+		rule.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_DIR;
 	if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
 		return err_set(err, -errno, "cannot confine a process to '%s': %m", item->path);
 	return 0;
 }
 
-int landlock_open(const struct landlock_path *paths, size_t count, struct err *err)
+static int open_rules(const struct landlock_path *paths, size_t count, bool networked,
+		      struct err *err)
 {
 	long version =
 		syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct rules rules = { EVERYTHING, ACCESS_NET_ALL, SCOPE_ALL };
+	struct rules rules = { EVERYTHING, networked ? 0 : ACCESS_NET_ALL, SCOPE_ALL };
 	size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
 	AUTO_CLOSE int fd = -1;
 
@@ -72,4 +75,14 @@ int landlock_open(const struct landlock_path *paths, size_t count, struct err *e
 			return r;
 	}
 	return TAKE_FD(fd);
+}
+
+int landlock_open(const struct landlock_path *paths, size_t count, struct err *err)
+{
+	return open_rules(paths, count, false, err);
+}
+
+int landlock_open_networked(const struct landlock_path *paths, size_t count, struct err *err)
+{
+	return open_rules(paths, count, true, err);
 }

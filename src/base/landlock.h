@@ -17,10 +17,13 @@ struct landlock_path {
 	bool write;       /* to write to, besides reading; not to create or remove in it */
 	bool create;      /* to create, rename and remove in it (no device nodes), besides that */
 	bool execute;
+	bool remove_dirs; /* nothing but to remove empty directories in it */
 };
 
 /* The rules as a descriptor for proc_spec.landlock_fd; the caller's. -ENOSYS: not on this kernel.
  */
 int landlock_open(const struct landlock_path *paths, size_t count, struct err *err);
+/* The same for what is to reach the network. */
+int landlock_open_networked(const struct landlock_path *paths, size_t count, struct err *err);
 
 #endif

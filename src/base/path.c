@@ -86,10 +86,11 @@ int path_make_dirs(const char *path, mode_t mode, struct err *err)
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
+	int r = type == FTW_DP || type == FTW_D ? rmdir(path) : unlink(path);
+
 	(void)st;
-	(void)type;
 	(void)ftw;
-	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+	return r < 0 && errno != ENOENT ? -1 : 0;
 }
 
 int path_remove_tree(const char *path, struct err *err)

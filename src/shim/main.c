@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "shim/confine.h"
 #include "shim/shim.h"
 
 static int set_up(struct shim *shim, struct err *err)
@@ -40,7 +41,8 @@ static int set_up(struct shim *shim, struct err *err)
 		return r;
 	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
 	log_path = path_join(dir, "log");
-	return log_writer_open(log_path, &shim->log, err);
+	r = log_writer_open(log_path, &shim->log, err);
+	return r < 0 ? r : confine_shim(&shim->launch, &shim->container->config, err);
 }
 
 /* The starter waits on its connection for the first word; it must hear why there will be none. */

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/confine.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/landlock.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+/* --- the file system --- */
+
+enum place {
+	PLACE_HOST,      /* path is absolute */
+	PLACE_ROOT,      /* path is below HULL_ROOT */
+	PLACE_RUN,       /* path is below HULL_RUN */
+	PLACE_CONTAINER, /* path is below the container's directory in HULL_ROOT */
+	PLACE_SESSION,   /* path is below its directory in HULL_RUN */
+	PLACE_LAUNCH,    /* a member of struct launch that is a path, and path below it */
+};
+
+static bool has_network(const struct container_config *config)
+{
+	return config->networks.count > 0;
+}
+
+static bool has_volume(const struct container_config *config)
+{
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, "volume"))
+			return true;
+	return false;
+}
+
+/*
+ * Another need is another line. What is not there is passed over, so a directory that appears
+ * later has to be made by whoever starts the shim. Grant directories of this container, or files;
+ * what other containers trust (templates, layers, images) is never to be written.
+ */
+static const struct rule {
+	enum place place;
+	const char *path;
+	size_t member; /* of struct launch */
+	struct landlock_path rights;
+	bool (*needed)(const struct container_config *config); /* NULL: always */
+} rules[] = {
+	/* Programs and their libraries. */
+	{ PLACE_HOST, "/usr", .rights = { .execute = true } },
+	{ PLACE_HOST, "/lib", .rights = { .execute = true } },
+	{ PLACE_HOST, "/lib64", .rights = { .execute = true } },
+	{ PLACE_HOST, "/etc/ld.so.cache" },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, qemu), { .execute = true } },
+	{ PLACE_HOST, "/dev/null", .rights = { .write = true } },
+	{ PLACE_HOST, "/dev/urandom" },
+	{ PLACE_HOST, "/dev/kvm", .rights = { .write = true } },
+	{ PLACE_HOST, "/proc" }, /* of others' no more than anybody may see */
+
+	/* The container's own. Its directories are removed with it. */
+	{ PLACE_CONTAINER, "", .rights = { .write = true, .create = true } },
+	{ PLACE_SESSION, "", .rights = { .write = true, .create = true } },
+	{ PLACE_ROOT, "containers", .rights = { .remove_dirs = true } },
+	{ PLACE_RUN, "", .rights = { .remove_dirs = true } },
+
+	/* Its row. Both are open already; SQLite makes and removes neither while they are. */
+	{ PLACE_ROOT, "hull.db", .rights = { .write = true } },
+	{ PLACE_ROOT, "hull.db-wal", .rights = { .write = true } },
+	{ PLACE_ROOT, "hull.db-shm", .rights = { .write = true } },
+
+	/* Its machine: QEMU opens the template's memory for writing to map it privately. */
+	{ PLACE_ROOT, "layers" },
+	{ PLACE_ROOT, "disks" },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, root_disk) },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, template_directory) },
+	{ PLACE_LAUNCH, "/ram", offsetof(struct launch, template_directory), { .write = true } },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, kernel) },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, modules) },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, init) },
+
+	/* Volumes, and hull-netd, which a shim starts if nobody has: what it serves, names of hosts
+	 * and servers, its sockets. */
+	{ PLACE_ROOT, "volumes", .rights = { .write = true }, .needed = has_volume },
+	{ PLACE_ROOT, "net", .rights = { .write = true, .create = true }, .needed = has_network },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, netd), { .execute = true }, has_network },
+	{ PLACE_HOST, "/etc", .needed = has_network },
+	{ PLACE_HOST, "/run/systemd/resolve", .needed = has_network }, /* of resolv.conf */
+	{ PLACE_HOST, "/run/resolvconf", .needed = has_network },
+	{ PLACE_HOST, "/run/NetworkManager", .needed = has_network },
+	{ PLACE_HOST, "/dev/net/tun", .rights = { .write = true }, .needed = has_network },
+};
+
+static char *base_of(const struct rule *rule, const struct launch *launch)
+{
+	switch (rule->place) {
+	case PLACE_ROOT:
+		return xstrdup(launch->root);
+	case PLACE_RUN:
+		return xstrdup(launch->run);
+	case PLACE_CONTAINER:
+		return launch_container_dir(launch->root, launch->uuid);
+	case PLACE_SESSION:
+		return launch_run_dir(launch->run, launch->uuid);
+	case PLACE_LAUNCH:
+		return xstrdup(*(char *const *)((const char *)launch + rule->member));
+	default:
+		return xstrdup("");
+	}
+}
+
+/* Owned by the caller; NULL: the rule does not apply. */
+static char *path_of(const struct rule *rule, const struct launch *launch,
+		     const struct container_config *config)
+{
+	AUTO_FREE char *base = base_of(rule, launch);
+
+	if (!base || (rule->needed && !rule->needed(config)))
+		return NULL;
+	if (rule->place == PLACE_HOST || rule->place == PLACE_LAUNCH || !rule->path[0])
+		return xasprintf("%s%s", base, rule->path);
+	return path_join(base, "%s", rule->path);
+}
+
+/* Directories of the host that the container shares. */
+static struct landlock_path share_of(const struct mount_config *mount)
+{
+	bool read_only = strv_contains(mount->options, "ro");
+
+	return (struct landlock_path){ .path = mount->source,
+				       .write = !read_only,
+				       .create = !read_only };
+}
+
+static int open_rules(const struct launch *launch, const struct container_config *config,
+		      struct err *err)
+{
+	VEC(struct landlock_path) paths = { 0 };
+	AUTO_STRV char **owned = NULL;
+	size_t count = 0;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		AUTO_FREE char *path = path_of(&rules[i], launch, config);
+		struct landlock_path item = rules[i].rights;
+
+		if (!path)
+			continue;
+		strv_push(&owned, path);
+		item.path = owned[count++];
+		VEC_PUSH(&paths, item);
+	}
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, "bind"))
+			VEC_PUSH(&paths, share_of(it));
+	r = has_network(config) ? landlock_open_networked(paths.items, paths.count, err)
+				: landlock_open(paths.items, paths.count, err);
+	VEC_FREE(&paths);
+	return r;
+}
+
+/* --- system calls --- */
+
+/*
+ * What a kernel's weaknesses are mostly reached through, and no supervisor, emulator or network
+ * process has a use for. A list of what is allowed would have to follow the children's C library.
+ */
+static const int denied[] = {
+	SYS_acct,
+	SYS_add_key,
+	SYS_adjtimex,
+	SYS_bpf,
+	SYS_chroot,
+	SYS_clock_adjtime,
+	SYS_clock_settime,
+	SYS_delete_module,
+	SYS_finit_module,
+	SYS_fsconfig,
+	SYS_fsmount,
+	SYS_fsopen,
+	SYS_fspick,
+	SYS_init_module,
+	SYS_io_uring_setup,
+	SYS_kexec_load,
+	SYS_keyctl,
+	SYS_mount,
+	SYS_mount_setattr,
+	SYS_move_mount,
+	SYS_open_by_handle_at,
+	SYS_open_tree,
+	SYS_perf_event_open,
+	SYS_pivot_root,
+	SYS_process_vm_writev,
+	SYS_ptrace,
+	SYS_quotactl,
+	SYS_reboot,
+	SYS_request_key,
+	SYS_setdomainname,
+	SYS_sethostname,
+	SYS_setns,
+	SYS_settimeofday,
+	SYS_swapoff,
+	SYS_swapon,
+	SYS_syslog,
+	SYS_umount2,
+	SYS_unshare,
+	SYS_userfaultfd,
+	SYS_vhangup,
+#ifdef SYS_kexec_file_load
+	SYS_kexec_file_load,
+#endif
+#ifdef __x86_64__
+	SYS_ioperm,
+	SYS_iopl,
+	SYS_modify_ldt,
+#endif
+};
+
+#ifdef __x86_64__
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#define X32_BIT 0x40000000u /* the other system calls of the same architecture */
+#else
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#define X32_BIT UINT32_MAX
+#endif
+
+#define DENY(code) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (code))
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define LOAD(member) \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, member))
+#define NEW_NAMESPACES                                                                 \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
+	 CLONE_NEWPID | CLONE_NEWNET)
+
+static int filter_calls(struct err *err)
+{
+	VEC(struct sock_filter) program = { 0 };
+	const struct sock_filter head[] = {
+		LOAD(arch),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+		DENY(ENOSYS),
+		LOAD(nr),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1),
+		DENY(ENOSYS),
+		/* Its flags lie in memory; libraries go back to clone. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+		DENY(ENOSYS),
+	};
+	const struct sock_filter
+		tail[] = {
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+			LOAD(args[0]), /* its low half, where the flags are */
+			BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NEW_NAMESPACES, 0, 1),
+			DENY(EPERM),
+			ALLOW,
+		};
+	struct sock_fprog filter;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
+		VEC_PUSH(&program, head[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(denied); i++) {
+		const struct sock_filter test[] = {
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)denied[i], 0, 1),
+			DENY(EPERM),
+		};
+
+		VEC_PUSH(&program, test[0]);
+		VEC_PUSH(&program, test[1]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tail); i++)
+		VEC_PUSH(&program, tail[i]);
+	filter = (struct sock_fprog){ (unsigned short)program.count, program.items };
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0 && errno != EINVAL)
+		r = err_set(err, -errno, "cannot confine the supervisor: %m");
+	VEC_FREE(&program);
+	return r;
+}
+
+int confine_shim(const struct launch *launch, const struct container_config *config,
+		 struct err *err)
+{
+	AUTO_CLOSE int ruleset = -1;
+	int r = open_rules(launch, config, err);
+
+	if (r < 0 && r != -ENOSYS)
+		return r;
+	if (r >= 0)
+		ruleset = r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    (ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0))
+		return err_set(err, -errno, "cannot confine the supervisor: %m");
+	return filter_calls(err);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a shim gives up before it reads the first byte of its guest: nearly all of the file system
+ * (Landlock), and system calls that neither it nor its children need (seccomp). Both hold for every
+ * process that it starts, whatever that process asks for: the table in confine.c therefore lists
+ * what QEMU and the other children reach, too, who then restrict themselves further.
+ */
+#ifndef SHIM_CONFINE_H
+#define SHIM_CONFINE_H
+
+#include "base/err.h"
+#include "shim/launch.h"
+#include "store/config.h"
+
+/* Once, for the calling process, after what it keeps open for its life (store, log, lock, sockets)
+ * is open. 0 where this kernel has no Landlock or seccomp. */
+int confine_shim(const struct launch *launch, const struct container_config *config,
+		 struct err *err);
+
+#endif
