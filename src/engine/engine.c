@@ -105,7 +105,8 @@ static int make_own_dir(const char *path, struct err *err)
 
 static int make_dirs(const struct engine *engine, struct err *err)
 {
-	static const char *const names[] = { "containers", "templates", "kernels", "scratch", "net" };
+	static const char *const names[] = { "containers", "templates", "kernels", "scratch",
+					     "net" };
 	AUTO_FREE char *last = path_join(engine->root, "%s", names[ARRAY_SIZE(names) - 1]);
 	int r = make_own_dir(engine->run, err);
 

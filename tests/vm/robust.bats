@@ -3,6 +3,11 @@
 
 load helpers
 
+teardown() {
+	[[ -n $HULL_TEST_SKIP ]] || : > "$HULL_CONFIG"
+	vm_teardown
+}
+
 @test "a killed shim: the container is stopped, its machine gone, and it starts again" {
 	hull run -d --name web busybox sh -c 'echo x >> /runs; sync; echo ready; sleep 1000'
 	logged web ready
@@ -91,9 +96,10 @@ load helpers
 	wait "$runner" || true
 }
 
-# template_file NAME: of the template that all tests use.
+# template_file NAME: of the template that all tests use; the images' own are not to stand in for it.
 template_file() {
 	local ram
+	printf '[vm]\nimage-templates = off\n' > "$HULL_CONFIG"
 	ram=$(hull system doctor --format json | jq -r '.[] | select(.name == "template").finding')
 	echo "$ram/$1"
 }
