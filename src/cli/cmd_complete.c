@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "engine/network.h"
+#include "engine/volume.h"
 #include "image/ref.h"
 
 /* Where the last word stands. */
@@ -67,6 +68,17 @@ static void offer_networks(struct cli *cli, const char *word)
 		offer(word, "", list.items[i].name, network_mode(&list.items[i]));
 }
 
+static void offer_volumes(struct cli *cli, const char *word)
+{
+	CLEANUP(volume_list_release) struct volume_list list = { 0 };
+	struct engine *engine;
+
+	if (cli_engine(cli, &engine, NULL) < 0 || engine_volume_list(engine, &list, NULL) < 0)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		offer(word, "", list.items[i].name, volume_kind_names[list.items[i].kind]);
+}
+
 static void offer_kind(struct cli *cli, enum complete_kind kind, const char *word)
 {
 	switch (kind) {
@@ -84,6 +96,9 @@ static void offer_kind(struct cli *cli, enum complete_kind kind, const char *wor
 		break;
 	case COMPLETE_NETWORKS:
 		offer_networks(cli, word);
+		break;
+	case COMPLETE_VOLUMES:
+		offer_volumes(cli, word);
 		break;
 	}
 }

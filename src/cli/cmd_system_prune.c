@@ -4,12 +4,14 @@
 #include "cli/commands.h"
 
 struct system_prune_options {
-	bool all;
+	bool all, volumes;
 };
 
 static const struct option_spec system_prune_options[] = {
 	OPT_FLAG("all", 'a', struct system_prune_options, all,
 		 "delete every image that no container uses, too"),
+	OPT_FLAG("volumes", 0, struct system_prune_options, volumes,
+		 "delete anonymous volumes that no container uses, too"),
 	OPT_END,
 };
 
@@ -21,7 +23,7 @@ static int system_prune_run(struct cli *cli, const void *values, char **args, st
 	int r = cli_engine(cli, &engine, err);
 
 	if (r == 0)
-		r = engine_system_prune(engine, options->all, &result, err);
+		r = engine_system_prune(engine, options->all, options->volumes, &result, err);
 	progress_finish(cli->progress);
 	if (r < 0)
 		return r;

@@ -39,6 +39,7 @@ enum complete_kind {
 	COMPLETE_RUNNING,
 	COMPLETE_IMAGES,
 	COMPLETE_NETWORKS,
+	COMPLETE_VOLUMES,
 };
 
 struct option_spec {

@@ -129,6 +129,26 @@ json_t *document_of_image(const struct image_detail *detail)
 	return document;
 }
 
+json_t *document_of_volume(const struct volume *volume, const char *source)
+{
+	json_t *configuration = json_object();
+	json_t *document = json_object();
+
+	json_set_string(configuration, "name", volume->name);
+	json_set_string(configuration, "driver", "local");
+	json_set_string(configuration, "format", volume_kind_names[volume->kind]);
+	json_set_string(configuration, "source", source);
+	set_time(configuration, "creationDate", volume->created_at);
+	json_object_set(configuration, "labels", volume->labels);
+	json_object_set(configuration, "options", volume->options);
+	if (volume->size_bytes)
+		json_object_set_new(configuration, "sizeInBytes",
+				    json_integer((json_int_t)volume->size_bytes));
+	json_set_string(document, "id", volume->name);
+	json_object_set_new(document, "configuration", configuration);
+	return document;
+}
+
 json_t *document_of_usage(const struct usage *usage)
 {
 	json_t *document = json_object();

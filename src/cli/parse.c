@@ -155,19 +155,12 @@ int parse_label(const char *text, json_t *labels, struct err *err)
 	return 0;
 }
 
-int parse_tmpfs(const char *text, struct container_config *config, struct err *err)
+int parse_storage_option(const char *text, uint64_t *ret_bytes, struct err *err)
 {
-	AUTO_STRV char **sides = str_split(text, ':', 2);
-	struct mount_config mount = { 0 };
+	const char *size = str_after(text, "size=");
 
-	if (sides[0][0] != '/' || !sides[0][1])
-		return err_set(err, -EINVAL, "invalid tmpfs '%s': it is an absolute path below '/'",
-			       text);
-	mount.type = xstrdup("tmpfs");
-	mount.destination = xstrdup(sides[0]);
-	if (sides[1])
-		mount.options = str_split(sides[1], ',', 0);
-	VEC_PUSH(&config->mounts, mount);
+	if (!size || str_parse_size(size, ret_bytes) < 0 || !*ret_bytes)
+		return err_set(err, -EINVAL, "invalid storage option '%s': it is size=SIZE", text);
 	return 0;
 }
 

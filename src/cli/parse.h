@@ -18,11 +18,11 @@ int parse_ulimit(const char *text, struct rlimit_config *ret_limit, struct err *
 int parse_capability(const char *text, char ***names, struct err *err);
 /* no, on-failure[:N], always, unless-stopped. */
 int parse_restart(const char *text, struct err *err);
+/* size=SIZE of a disk for what a container writes. */
+int parse_storage_option(const char *text, uint64_t *ret_bytes, struct err *err);
 int parse_signal(const char *text, struct err *err);
 /* K=V or K (empty value) into the object. */
 int parse_label(const char *text, json_t *labels, struct err *err);
-/* DST[:option,option…]; appends to the mounts of config. */
-int parse_tmpfs(const char *text, struct container_config *config, struct err *err);
 /* A point in time: "10m" ago, Unix seconds, or RFC 3339. Nanoseconds since the epoch. */
 int parse_since(const char *text, int64_t now_ns, int64_t *ret_ns, struct err *err);
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cli/mount_options.h"
 #include "cli/parse.h"
 
 #define OPTS struct run_options
@@ -40,9 +41,16 @@ static const struct option_spec resource_options[] = {
 	OPT_SIZE("shm-size", 0, "SIZE", OPTS, shm_bytes, "size of /dev/shm (default 64m)",
 		 .minimum = 1),
 	OPT_U32("pids-limit", 0, "N", OPTS, pids_limit, "most processes it may have", .minimum = 1),
+	OPT_LIST("volume", 'v', "[SOURCE:]DIR[:ro]", OPTS, volumes,
+		 "mount a volume, made if it is not there, or a path of the host",
+		 .complete = COMPLETE_VOLUMES),
+	OPT_LIST("mount", 0, "KEY=VALUE,...", OPTS, mounts,
+		 "mount as type=volume|bind|tmpfs,source=S,target=DIR,readonly says"),
 	OPT_LIST("tmpfs", 0, "DIR[:OPTIONS]", OPTS, tmpfs,
 		 "mount an empty file system in memory: /run:size=64m,mode=755"),
 	OPT_FLAG("read-only", 0, OPTS, read_only, "mount its root file system read-only"),
+	OPT_LIST("storage-opt", 0, "size=SIZE", OPTS, storage_options,
+		 "how much it can write to its root file system (default 512g)"),
 	OPT_STRING("kernel", 'k', "PATH", OPTS, kernel, "boot this kernel",
 		   .complete = COMPLETE_FILES),
 	OPT_END,
@@ -140,8 +148,14 @@ static int apply_lists(const struct run_options *options, struct container_confi
 
 	STRV_EACH (options->labels, it)
 		r = r < 0 ? r : parse_label(*it, config->labels, err);
+	STRV_EACH (options->volumes, it)
+		r = r < 0 ? r : mount_parse_volume(*it, config, err);
+	STRV_EACH (options->mounts, it)
+		r = r < 0 ? r : mount_parse(*it, config, err);
 	STRV_EACH (options->tmpfs, it)
-		r = r < 0 ? r : parse_tmpfs(*it, config, err);
+		r = r < 0 ? r : mount_parse_tmpfs(*it, config, err);
+	STRV_EACH (options->storage_options, it)
+		r = r < 0 ? r : parse_storage_option(*it, &config->storage_bytes, err);
 	return r < 0 ? r : network_flags_apply(&options->network, config, err);
 }
 

@@ -19,7 +19,7 @@ struct run_options {
 	/* what it gets */
 	uint32_t cpus, pids_limit;
 	uint64_t memory_bytes, shm_bytes;
-	char **tmpfs;
+	char **volumes, **mounts, **tmpfs, **storage_options;
 	bool read_only;
 	/* what it is called */
 	const char *name, *hostname, *cidfile, *kernel;

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fresh writable disks: sparse ext4 files, copied from a template that mke2fs makes once per size.
- */
+/* Fresh writable disks: sparse ext4 files, copied from a template that mke2fs makes once per size
+ * and kind. */
 #ifndef DISK_SCRATCH_H
 #define DISK_SCRATCH_H
 
 #include <stdint.h>
 
 #include "base/err.h"
+#include "disk/ext4.h"
 
 #define SCRATCH_SIZE_DEFAULT (512ull << 30)
+
+/* How the file system of a scratch disk is made. */
+struct ext4_options scratch_options(uint64_t size_bytes, bool for_overlay);
 
 /* The path of the template that scratch_create copies, made if need be; owned by the caller. */
 int scratch_template(const char *template_dir, uint64_t size_bytes, int for_overlay,
@@ -27,5 +31,10 @@ int scratch_copy(const char *from, const char *path, struct err *err);
  */
 int scratch_create(const char *template_dir, const char *path, uint64_t size_bytes, int for_overlay,
 		   struct err *err);
+
+/* As scratch_create, for a volume: larger journal (journal_mib; 0 for the usual size), an empty
+ * root directory. */
+int volume_disk_create(const char *template_dir, const char *path, uint64_t size_bytes,
+		       uint32_t journal_mib, struct err *err);
 
 #endif

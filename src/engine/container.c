@@ -18,11 +18,13 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "disk/ext4.h"
 #include "engine/networks.h"
 #include "shim/session.h"
 
 #define PATH_DEFAULT "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define MEMORY_MIN (16ull << 20)
+#define MIB (1ull << 20)
+#define MEMORY_MIN (16 * MIB)
 
 void environment_set(char ***environment, const char *assignment)
 {
@@ -130,15 +132,6 @@ static void resolve_labels(const struct create_options *options, const struct im
 		json_object_update(config->labels, options->config->labels);
 }
 
-static void resolve_mounts(const struct container_config *given, struct container_config *config)
-{
-	VEC_EACH (&given->mounts, it)
-		VEC_PUSH(&config->mounts,
-			 ((struct mount_config){ xstrdup(it->type), xstrdup(it->source),
-						 xstrdup(it->destination),
-						 strv_copy(it->options) }));
-}
-
 static void resolve_rest(struct engine *engine, const struct container_config *given,
 			 const struct image_process *image, struct container_config *config)
 {
@@ -153,6 +146,7 @@ static void resolve_rest(struct engine *engine, const struct container_config *g
 	config->cap_add = strv_copy(given->cap_add);
 	config->cap_drop = strv_copy(given->cap_drop);
 	config->shm_bytes = given->shm_bytes;
+	config->storage_bytes = (given->storage_bytes + MIB - 1) / MIB * MIB;
 	config->stop_signal = xstrdup(str_or(given->stop_signal, image->stop_signal));
 	config->default_masked_paths = given->default_masked_paths;
 	config->default_read_only_paths = given->default_read_only_paths;
@@ -186,6 +180,11 @@ static int check_config(const struct container_config *config, struct err *err)
 
 	if (config->memory_bytes < MEMORY_MIN)
 		return err_set(err, -EINVAL, "a memory limit below 16 MiB is too small to start");
+	if (config->storage_bytes &&
+	    (config->storage_bytes < EXT4_SIZE_MIN || config->storage_bytes > EXT4_SIZE_MAX))
+		return err_set(err, -EINVAL,
+			       "a container's disk has 16 MiB to 16 TiB, not %llu MiB",
+			       (unsigned long long)(config->storage_bytes / MIB));
 	if (config->stop_signal && proc_signal_parse(config->stop_signal) < 0)
 		return err_set(err, -EINVAL, "unknown stop signal '%s'", config->stop_signal);
 	if (!str_eq(config->platform.architecture, host.architecture))
@@ -255,6 +254,21 @@ static int insert(struct engine *engine, const struct create_options *options,
 	return 0;
 }
 
+/* Its volumes first: a row that names them is committed after they are there. */
+static int insert_with_volumes(struct engine *engine, const struct create_options *options,
+			       struct container *container, struct err *err)
+{
+	AUTO_STRV char **made = NULL;
+	AUTO_CLOSE int lock = -1;
+	int r = container_require_volumes(engine, &container->config, &lock, &made, err);
+
+	if (r == 0)
+		r = insert(engine, options, container, err);
+	if (r < 0)
+		container_discard_volumes(engine, made);
+	return r;
+}
+
 int engine_create(struct engine *engine, const struct create_options *options, char **ret_id,
 		  struct err *err)
 {
@@ -286,7 +300,6 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	config->created_at = time(NULL);
 	resolve_image(&row, image, config);
 	resolve_labels(options, &image_process, config);
-	resolve_mounts(options->config, config);
 	resolve_rest(engine, options->config, &image_process, config);
 	r = resolve_process(options, &image_process, &config->process, err);
 	if (r == 0)
@@ -294,7 +307,9 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	if (r == 0)
 		r = check_config(config, err);
 	if (r == 0)
-		r = insert(engine, options, container, err);
+		r = container_resolve_mounts(options->config, image_process.volumes, config, err);
+	if (r == 0)
+		r = insert_with_volumes(engine, options, container, err);
 	if (r < 0)
 		return r;
 	*ret_id = xstrdup(config->id);

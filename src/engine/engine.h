@@ -265,8 +265,9 @@ struct system_usage {
 	struct usage images, containers, volumes, templates;
 };
 int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, struct err *err);
-/* Everything unused: stopped containers, unreferenced content, stale templates, leftovers. */
-int engine_system_prune(struct engine *engine, bool all_images, struct prune_result *ret_result,
-			struct err *err);
+/* Everything unused: stopped containers, unreferenced content, stale templates, leftovers; with
+ * volumes, anonymous ones too. */
+int engine_system_prune(struct engine *engine, bool all_images, bool volumes,
+			struct prune_result *ret_result, struct err *err);
 
 #endif

@@ -72,6 +72,33 @@ int machine_image_template(struct engine *engine, const struct machine *machine,
 			   const char *image_disk, struct template *ret_template, struct err *err);
 char *machine_templates_dir(const struct engine *engine);
 
+/* container_mounts.c: the mounts that were asked for and the volumes of the image (an object by
+ * path; may be NULL), in the order in which they can be mounted. -EINVAL when two are in one place.
+ */
+int container_resolve_mounts(const struct container_config *given, json_t *image_volumes,
+			     struct container_config *config, struct err *err);
+/* Makes the volumes that are not there, and names those without a name. *lock_fd (-1 before, and if
+ * there are none): the lock under which they stay, to be held until the row is in the store. *made:
+ * those to discard, by the holder of the lock, if it never comes to that. Both are the caller's,
+ * even on failure. */
+int container_require_volumes(struct engine *engine, struct container_config *config, int *lock_fd,
+			      char ***made, struct err *err);
+void container_discard_volumes(struct engine *engine, char *const *made);
+/* Locks the volumes of a container and gives them slots, in launch (whose devices are set). */
+struct launch;
+int container_attach_volumes(struct engine *engine, const struct container *container,
+			     struct launch *launch, struct err *err);
+
+/* volumes.c */
+struct volume_options;
+/* engine_volume_create, by the holder of the lock over volumes. */
+int volumes_make(struct engine *engine, const struct volume_options *options, char **ret_name,
+		 struct err *err);
+int volumes_usage(struct engine *engine, const struct container_list *containers,
+		  struct usage *usage, struct err *err);
+/* Removes directories without a row. Best effort. */
+void volumes_prune_orphans(struct engine *engine, struct prune_result *result);
+
 /* container.c: sets K=V in an environment, replacing an earlier K. */
 void environment_set(char ***environment, const char *assignment);
 

@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "shim/client.h"
 #include "shim/launch.h"
+#include "shim/volume_files.h"
 
 #define LOCK_ATTEMPTS 100
 #define EXIT_CODE_LOST 137 /* the supervisor was killed, and the machine with it */
@@ -99,6 +100,8 @@ int container_remove(struct engine *engine, const struct container *container, s
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
+	if (container->config.auto_remove)
+		volumes_remove_anonymous(engine->store, engine->root, &container->config);
 	r = path_remove_tree(run_dir, err);
 	return r < 0 ? r : path_remove_tree(dir, err);
 }

@@ -16,11 +16,21 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "disk/ext4.h"
 #include "disk/scratch.h"
 #include "engine/networks.h"
 #include "shim/client.h"
 #include "shim/launch.h"
 #include "shim/session.h"
+
+/* One of its own size: no other container has one like it. */
+static int make_scratch(struct engine *engine, const struct container *container, const char *path,
+			struct err *err)
+{
+	const struct ext4_options options = scratch_options(container->config.storage_bytes, true);
+
+	return ext4_make(path, &options, err);
+}
 
 /*
  * The container's scratch disk. A fresh one is a copy of the disk that the template's guest has
@@ -38,6 +48,10 @@ static int place_scratch(struct engine *engine, const struct container *containe
 
 	if (r < 0)
 		return r;
+	if (container->config.storage_bytes) {
+		*ret_slot = LAUNCH_SCRATCH_USED;
+		return path_exists(path) ? 0 : make_scratch(engine, container, path, err);
+	}
 	*ret_slot = path_exists(path) && template->scratch_path ? LAUNCH_SCRATCH_USED
 								: LAUNCH_SCRATCH_FRESH;
 	return path_exists(path) ? 0 : scratch_copy(from, path, err);
@@ -63,7 +77,7 @@ static int fill_launch(struct engine *engine, const struct container *container,
 		       struct launch *launch, bool *ret_plain, struct err *err)
 {
 	CLEANUP(template_release) struct template template = { 0 };
-	int r = 0;
+	int r;
 
 	*launch = (struct launch){
 		.uuid = xstrdup(container->uuid),
@@ -88,7 +102,8 @@ static int fill_launch(struct engine *engine, const struct container *container,
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);
 	if (container->config.process.terminal)
 		client_window_size(&launch->rows, &launch->columns);
-	if (engine->config.template)
+	r = container_attach_volumes(engine, container, launch, err);
+	if (r == 0 && engine->config.template)
 		r = choose_template(engine, machine, launch->root_disk, &template, ret_plain, err);
 	if (r < 0)
 		return r;
@@ -117,17 +132,19 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 		return r;
 	ours = pair[0];
 	theirs = pair[1];
-	struct proc_fd fds[] = { { theirs, LAUNCH_FD_CLIENT },
-				 { spec_fd, LAUNCH_FD_SPEC },
-				 { lock_fd, LAUNCH_FD_LOCK },
-				 { null_fd, 0 },
-				 { null_fd, 1 },
-				 { null_fd, 2 } };
-	struct proc_spec spec = { .argv = argv,
-				  .fds = fds,
-				  .fd_count = ARRAY_SIZE(fds) - (engine->debug ? 1 : 0),
-				  .new_session = true };
+	struct proc_fd fds[6 + MACHINE_DISKS_MAX] = { { theirs, LAUNCH_FD_CLIENT },
+						      { spec_fd, LAUNCH_FD_SPEC },
+						      { lock_fd, LAUNCH_FD_LOCK },
+						      { null_fd, 0 },
+						      { null_fd, 1 } };
+	struct proc_spec spec = { .argv = argv, .fds = fds, .fd_count = 5, .new_session = true };
+	int volume_fd = LAUNCH_FD_VOLUMES;
 
+	if (!engine->debug)
+		fds[spec.fd_count++] = (struct proc_fd){ null_fd, 2 };
+	VEC_EACH (&launch->volumes, it)
+		if (it->lock_fd >= 0)
+			fds[spec.fd_count++] = (struct proc_fd){ it->lock_fd, volume_fd++ };
 	r = proc_spawn(&spec, &pid, err);
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "engine/volume.h"
 #include "shim/launch.h"
 
 int engine_system_start(struct engine *engine, struct err *err)
@@ -239,6 +240,8 @@ int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, s
 
 	if (r == 0)
 		r = add_images(engine, &usage, &list, err);
+	if (r == 0)
+		r = volumes_usage(engine, &list, &usage.volumes, err);
 	if (r < 0)
 		return r;
 	dir = opendir(templates);
@@ -290,8 +293,8 @@ static void prune_orphans(struct engine *engine, const char *parent, bool count,
 		closedir(dir);
 }
 
-int engine_system_prune(struct engine *engine, bool all_images, struct prune_result *ret_result,
-			struct err *err)
+int engine_system_prune(struct engine *engine, bool all_images, bool volumes,
+			struct prune_result *ret_result, struct err *err)
 {
 	CLEANUP(prune_result_release) struct prune_result images = { 0 };
 	AUTO_FREE char *containers = path_join(engine->root, "containers");
@@ -301,11 +304,14 @@ int engine_system_prune(struct engine *engine, bool all_images, struct prune_res
 	if (r == 0) {
 		prune_orphans(engine, containers, true, ret_result);
 		prune_orphans(engine, engine->run, false, ret_result);
+		volumes_prune_orphans(engine, ret_result);
 		r = engine_image_prune(engine, all_images, &images, err);
 		ret_result->reclaimed_bytes += template_prune(templates, engine->run);
 	}
 	STRV_EACH (images.removed, it)
 		strv_push(&ret_result->removed, *it);
 	ret_result->reclaimed_bytes += images.reclaimed_bytes;
+	if (r == 0 && volumes)
+		r = engine_volume_prune(engine, true, ret_result, err);
 	return r;
 }

@@ -205,7 +205,7 @@ static int begin_session(struct agent *agent, struct err *err)
 		const struct msg_mount *mount = &session->mounts[i];
 
 		agent->trees[i] = -1;
-		if (mount->type != MSG_MOUNT_BLOCK && mount->type != MSG_MOUNT_SHARE)
+		if (!mounts_is_device(mount->type))
 			continue;
 		agent->trees[i] = mounts_device(mount, i, err);
 		if (agent->trees[i] < 0)

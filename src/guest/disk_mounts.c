@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "guest/disks.h"
+#include "guest/fill.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
@@ -237,39 +238,67 @@ static unsigned long split_flags(const char *options, struct sbuf *data)
 	return flags;
 }
 
-int mounts_device(const struct msg_mount *mount_message, size_t index, struct err *err)
+bool mounts_is_device(uint32_t type)
 {
-	const char *options = mount_message->options;
-	size_t type_length = strcspn(options, ",");
-	AUTO_SBUF struct sbuf data = { 0 };
-	char disk[DISK_PATH_MAX];
-	char type[32] = "9p";
-	char place[64];
-	const char *device = mount_message->source;
+	return type == MSG_MOUNT_BLOCK || type == MSG_MOUNT_SHARE || type == MSG_MOUNT_VOLUME;
+}
+
+/* What to give to mount(2). */
+struct device_mount {
+	char device[DISK_PATH_MAX];
+	char type[32];
+	struct sbuf data; /* owned */
 	unsigned long flags;
+};
+
+static int describe_device(const struct msg_mount *message, struct device_mount *mount,
+			   struct err *err)
+{
+	const char *options = message->options;
+	int r = 0;
+
+	if (message->type == MSG_MOUNT_SHARE) {
+		snprintf(mount->device, sizeof(mount->device), "%s", message->source);
+		snprintf(mount->type, sizeof(mount->type), "9p");
+		sbuf_add(&mount->data, "trans=virtio,version=9p2000.L");
+	} else {
+		snprintf(mount->type, sizeof(mount->type), "ext4");
+		r = disk_find(message->source, mount->device, err);
+	}
+	if (message->type == MSG_MOUNT_BLOCK) {
+		size_t length = strcspn(options, ",");
+
+		snprintf(mount->type, sizeof(mount->type), "%.*s", (int)length, options);
+		options += length;
+	}
+	mount->flags = split_flags(options, &mount->data);
+	/* A volume may be mounted elsewhere to be written to; its copy becomes read-only. */
+	if (message->read_only && message->type != MSG_MOUNT_VOLUME)
+		mount->flags |= MS_RDONLY;
+	return r;
+}
+
+int mounts_device(const struct msg_mount *message, size_t index, struct err *err)
+{
+	struct device_mount device = { 0 };
+	char place[64];
 	int r;
 
 	snprintf(place, sizeof(place), DEVICE_FORMAT, index);
 	if (mkdir(place, 0755) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "cannot make '%s': %m", place);
-	if (mount_message->type == MSG_MOUNT_BLOCK) {
-		r = disk_find(mount_message->source, disk, err);
-		if (r < 0)
-			return r;
-		device = disk;
-		snprintf(type, sizeof(type), "%.*s", (int)type_length, options);
-		options += type_length;
-	} else {
-		sbuf_add(&data, "trans=virtio,version=9p2000.L");
-	}
-	flags = split_flags(options, &data);
-	if (mount_message->read_only)
-		flags |= MS_RDONLY;
-	if (mount(device, place, type, flags, str_or(data.text, "")) < 0)
-		return err_set(err, -errno, "cannot mount '%s' (%s) for '%s': %m",
-			       mount_message->source, type, mount_message->target);
+	r = describe_device(message, &device, err);
+	if (r == 0 && mount(device.device, place, device.type, device.flags,
+			    str_or(device.data.text, "")) < 0)
+		r = err_set(err, -errno, "cannot mount '%s' (%s) for '%s': %m", message->source,
+			    device.type, message->target);
+	sbuf_release(&device.data);
+	if (r < 0)
+		return r;
 	device_mounted[index] = true;
-	return clone_of(place, err);
+	if (message->type == MSG_MOUNT_VOLUME)
+		r = fill_volume(ROOT, message->target, place, err);
+	return r < 0 ? r : clone_of(place, err);
 }
 
 void mounts_sync_begin(void)

@@ -9,6 +9,8 @@
 #ifndef GUEST_MOUNTS_H
 #define GUEST_MOUNTS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "proto/msg.h"
 
@@ -22,7 +24,10 @@
 int mounts_root(const char *root_serial, const char *scratch_serial, struct err *err);
 /* In the template of one image: does that in advance, and leaves the scratch disk clean. */
 int mounts_root_early(const struct msg_prepare *prepare, struct err *err);
-/* Mounts the device of mount number index (block or share). Returns a detached copy. */
+/* Whether mounts of this type have a device. */
+bool mounts_is_device(uint32_t type);
+/* Mounts the device of mount number index (block, share or volume; after the root). Returns a
+ * detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
 /* Starts writing out the scratch disk's data, in the background. */
 void mounts_sync_begin(void);

@@ -267,6 +267,9 @@ static int attach_mount(int root_fd, const struct msg_mount *mount_message, int 
 	if (mount_message->type == MSG_MOUNT_BIND)
 		return attach_bind(root_fd, mount_message, err);
 	target = mounts_make_dirs(root_fd, mount_message->target, 0755);
+	if (target == -ENOTDIR)
+		return err_set(err, target, "cannot mount on '%s': it is not a directory",
+			       mount_message->target);
 	if (target < 0)
 		return err_set(err, target, "cannot make '%s': %m", mount_message->target);
 	if (mount_message->type == MSG_MOUNT_TMPFS) {

@@ -88,8 +88,65 @@ static char **member(const struct launch *launch, size_t i)
 	return (char **)((char *)launch + strings[i].offset);
 }
 
+/* A lock is told by its being there; its number is known to both sides. */
+static json_t *volumes_to_json(const struct launch *launch)
+{
+	json_t *array = json_array();
+
+	VEC_EACH (&launch->volumes, it)
+		json_array_append_new(array, json_pack("{s:I, s:I, s:b, s:s, s:s*, s:b}", "mount",
+						       (json_int_t)it->mount, "slot",
+						       (json_int_t)it->slot, "readOnly",
+						       it->read_only, "path", it->path, "journal",
+						       it->journal, "locked", it->lock_fd >= 0));
+	return array;
+}
+
+static int volumes_from_json(const json_t *array, struct launch *launch, struct err *err)
+{
+	const json_t *item;
+	int lock_fd = LAUNCH_FD_VOLUMES;
+	size_t i;
+
+	json_array_foreach (array, i, item) {
+		const char *path = json_get_string(item, "path");
+		int64_t slot = json_get_int(item, "slot", -1);
+		int64_t mount = json_get_int(item, "mount", -1);
+
+		if (!path || mount < 0 || slot < MACHINE_VOLUME_SLOT ||
+		    slot >= launch->devices.disks)
+			return err_set(err, -EBADMSG,
+				       "the launch specification has a wrong volume");
+		struct launch_volume volume = {
+			.mount = (uint32_t)mount,
+			.slot = (uint32_t)slot,
+			.read_only = json_get_bool(item, "readOnly", false),
+			.path = xstrdup(path),
+			.journal = xstrdup(json_get_string(item, "journal")),
+			.lock_fd = json_get_bool(item, "locked", false) ? lock_fd++ : -1,
+		};
+		if (volume.lock_fd >= 0)
+			fd_set_cloexec(volume.lock_fd, true);
+		VEC_PUSH(&launch->volumes, volume);
+	}
+	return 0;
+}
+
+void launch_unlock_volumes(struct launch *launch)
+{
+	VEC_EACH (&launch->volumes, it)
+		if (it->lock_fd >= 0)
+			close(TAKE_FD(it->lock_fd));
+}
+
 void launch_release(struct launch *launch)
 {
+	launch_unlock_volumes(launch);
+	VEC_EACH (&launch->volumes, it) {
+		free(it->path);
+		free(it->journal);
+	}
+	VEC_FREE(&launch->volumes);
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(*member(launch, i));
 	*launch = (struct launch){ 0 };
@@ -122,6 +179,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 	json_object_set_new(json, "vcpus", json_integer(launch->vcpus));
 	json_object_set_new(json, "memory", json_integer((json_int_t)launch->memory_bytes));
 	json_object_set_new(json, "devices", devices_to_json(launch->devices));
+	json_object_set_new(json, "volumes", volumes_to_json(launch));
 	json_object_set_new(json, "scratchSlot", json_integer(launch->scratch_slot));
 	json_object_set_new(json, "attach", json_integer(launch->attach));
 	json_object_set_new(json, "rows", json_integer(launch->rows));
@@ -161,6 +219,8 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	launch.vcpus = (uint32_t)json_get_int(json, "vcpus", 1);
 	launch.memory_bytes = (uint64_t)json_get_int(json, "memory", 0);
 	r = devices_from_json(json_get_object(json, "devices"), &launch.devices, err);
+	if (r == 0)
+		r = volumes_from_json(json_get_array(json, "volumes"), &launch, err);
 	if (r < 0)
 		return r;
 	launch.scratch_slot = (uint32_t)json_get_int(json, "scratchSlot", LAUNCH_SCRATCH_FRESH);
@@ -176,6 +236,14 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	*ret_launch = launch;
 	launch = (struct launch){ 0 };
 	return 0;
+}
+
+const struct launch_volume *launch_volume_of(const struct launch *launch, size_t mount)
+{
+	VEC_EACH (&launch->volumes, it)
+		if (it->mount == mount)
+			return it;
+	return NULL;
 }
 
 char *launch_container_dir(const char *root, const char *uuid)

@@ -3,7 +3,9 @@
  * Starting a shim: everything it needs that is not in the container's row, decided by the command
  * that starts it, handed over as JSON in a sealed memory file. The shim inherits on fixed
  * descriptors: LAUNCH_FD_CLIENT the first client's connection, LAUNCH_FD_SPEC this specification,
- * LAUNCH_FD_LOCK the container's lock, taken by the starter, which the shim holds while it lives.
+ * LAUNCH_FD_LOCK the container's lock, taken by the starter, which the shim holds while it lives,
+ * and from LAUNCH_FD_VOLUMES on the locks of its volumes, likewise, in the order of those that have
+ * one.
  */
 #ifndef SHIM_LAUNCH_H
 #define SHIM_LAUNCH_H
@@ -12,16 +14,28 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/vec.h"
 #include "vm/machine.h"
 
 #define LAUNCH_FD_CLIENT 3
 #define LAUNCH_FD_SPEC 4
 #define LAUNCH_FD_LOCK 5
+#define LAUNCH_FD_VOLUMES 16 /* the first of the locks of volumes */
 
 /* Slots of the scratch disk: the one that a template's guest has mounted, and one that it has not.
  */
 #define LAUNCH_SCRATCH_FRESH 1
 #define LAUNCH_SCRATCH_USED 2
+
+/* A volume's disk and where it goes. */
+struct launch_volume {
+	uint32_t mount; /* number of the mount in the container's configuration */
+	uint32_t slot;  /* of the machine's disks */
+	bool read_only; /* nothing of this container writes to it */
+	char *path;
+	char *journal; /* ext4's data= */
+	int lock_fd;   /* owned by the starter, then by the shim; -1: another entry has it */
+};
 
 struct launch {
 	char *uuid;
@@ -39,6 +53,7 @@ struct launch {
 	char *nameservers;        /* separated by spaces; NULL: the host's */
 	char *host_ports;         /* the same (net/client.h); NULL: none */
 	bool tap;
+	VEC(struct launch_volume) volumes;
 	uint32_t attach; /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */
 	bool debug;
@@ -48,6 +63,10 @@ struct launch {
 void launch_release(struct launch *launch);
 /* The machine's shape, for any image; borrows from launch. */
 struct machine_shape launch_shape(const struct launch *launch);
+/* Lets go of the locks of its volumes. */
+void launch_unlock_volumes(struct launch *launch);
+/* The volume of a mount of the configuration; NULL: it is none. */
+const struct launch_volume *launch_volume_of(const struct launch *launch, size_t mount);
 /* Writes and reads the specification. The descriptor is the caller's. */
 int launch_write(const struct launch *launch, int *ret_fd, struct err *err);
 int launch_read(int fd, struct launch *ret_launch, struct err *err);

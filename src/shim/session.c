@@ -207,56 +207,82 @@ static size_t fill_files(const struct container_config *config, const char *host
 	return count;
 }
 
-/* tmpfs mounts; other kinds have been refused when the container was made. */
-static int fill_mounts(const struct container_config *config, struct msg_session *msg,
-		       char *texts[MSG_MOUNTS_MAX], struct err *err)
+/* Mount options but those that are ours, joined. */
+static void add_options(struct sbuf *text, char *const *options, bool *ret_read_only)
+{
+	STRV_EACH (options, it) {
+		if (str_eq(*it, "ro"))
+			*ret_read_only = true;
+		else if (!str_eq(*it, "rw") && !str_eq(*it, "nocopy"))
+			sbuf_addf(text, "%s%s", text->length ? "," : "", *it);
+	}
+}
+
+/* A volume that is new is filled with what the image has in its place. */
+static void fill_volume(const struct mount_config *mount, const struct launch_volume *volume,
+			struct sbuf *source, struct sbuf *options, struct msg_mount *msg)
+{
+	bool fill = !volume->read_only && !strv_contains(mount->options, "nocopy");
+
+	sbuf_addf(source, "slot%u", volume->slot);
+	if (!fill)
+		sbuf_add(options, "ext4,");
+	sbuf_add(options, "noatime,discard,noinit_itable,errors=remount-ro");
+	if (volume->journal && !volume->read_only)
+		sbuf_addf(options, ",data=%s", volume->journal);
+	msg->type = fill ? MSG_MOUNT_VOLUME : MSG_MOUNT_BLOCK;
+}
+
+/* The texts of the mounts that are not the configuration's own. */
+struct mount_texts {
+	struct sbuf source, options;
+};
+
+static int fill_mounts(const struct container_config *config, const struct launch *launch,
+		       struct msg_session *msg, struct mount_texts *texts, struct err *err)
 {
 	if (config->mounts.count > MSG_MOUNTS_MAX)
 		return err_set(err, -E2BIG, "more than %d mounts", MSG_MOUNTS_MAX);
-	msg->mounts = xcalloc(config->mounts.count, sizeof(*msg->mounts));
 	VEC_EACH (&config->mounts, it) {
-		AUTO_SBUF struct sbuf options = { 0 };
-		bool read_only = false;
+		size_t i = msg->mount_count;
+		const struct launch_volume *volume = launch_volume_of(launch, i);
+		struct msg_mount *mount = &msg->mounts[i];
 
-		if (!str_eq(it->type, "tmpfs"))
+		*mount = (struct msg_mount){ .type = MSG_MOUNT_TMPFS, .target = it->destination };
+		if (volume) {
+			fill_volume(it, volume, &texts[i].source, &texts[i].options, mount);
+			mount->read_only = strv_contains(it->options, "ro");
+		} else if (str_eq(it->type, "tmpfs")) {
+			add_options(&texts[i].options, it->options, &mount->read_only);
+		} else {
 			return err_set(err, -ENOTSUP, "mounts of type '%s' are not available",
 				       it->type);
-		STRV_EACH (it->options, option) {
-			if (str_eq(*option, "ro"))
-				read_only = true;
-			else
-				sbuf_addf(&options, "%s%s", options.length ? "," : "", *option);
 		}
-		texts[msg->mount_count] = sbuf_take(&options);
-		msg->mounts[msg->mount_count] =
-			(struct msg_mount){ .type = MSG_MOUNT_TMPFS,
-					    .read_only = read_only,
-					    .target = it->destination,
-					    .options = texts[msg->mount_count] };
+		mount->source = str_or(texts[i].source.text, "");
+		mount->options = str_or(texts[i].options.text, "");
 		msg->mount_count++;
 	}
 	return 0;
 }
 
 static struct msg_limits limits_of(const struct container_config *config,
-				   uint64_t machine_memory_bytes, uint32_t machine_cpus)
+				   const struct launch *launch)
 {
 	return (struct msg_limits){
 		.memory_bytes =
-			config->memory_bytes < machine_memory_bytes ? config->memory_bytes : 0,
-		.cpus = config->cpus < machine_cpus ? config->cpus : 0,
+			config->memory_bytes < launch->memory_bytes ? config->memory_bytes : 0,
+		.cpus = config->cpus < launch->vcpus ? config->cpus : 0,
 		.pids = config->pids_limit,
 	};
 }
 
-int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
-		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   const struct session_network *network, bool rehearse, bool timeline,
-		   struct sbuf *out, struct err *err)
+int session_encode(const struct container_config *config, const struct launch *launch,
+		   const struct session_network *network, bool rehearse, struct sbuf *out,
+		   struct err *err)
 {
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
-	char *mount_texts[MSG_MOUNTS_MAX] = { 0 };
+	AUTO_FREE struct mount_texts *texts = xcalloc(MSG_MOUNTS_MAX, sizeof(*texts));
 	char *file_texts[FILES_MAX] = { 0 };
 	struct msg_file files[FILES_MAX];
 	uint64_t capabilities = 0;
@@ -269,7 +295,7 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 		.scratch_serial = scratch_serial,
 		.root_read_only = config->read_only,
 		.shm_bytes = config->shm_bytes ? config->shm_bytes : SHM_BYTES_DEFAULT,
-		.limits = limits_of(config, machine_memory_bytes, machine_cpus),
+		.limits = limits_of(config, launch),
 		.default_masked = !config->privileged && config->default_masked_paths,
 		.default_read_only = !config->privileged && config->default_read_only_paths,
 		.masked_paths = config->privileged ? NULL : config->masked_paths,
@@ -277,28 +303,31 @@ int session_encode(const struct container_config *config, uint64_t machine_memor
 		.sysctls = config->sysctls,
 		.interface_count = network->count,
 		.rehearse = rehearse,
-		.timeline = timeline,
+		.timeline = launch->debug,
 		.has_process = true,
+		.mounts = xcalloc(MSG_MOUNTS_MAX, sizeof(*msg.mounts)),
 	};
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,
 				     &capabilities, err);
 
 	memcpy(msg.interfaces, network->interfaces, sizeof(msg.interfaces));
-	snprintf(scratch_serial, sizeof(scratch_serial), "slot%u", scratch_slot);
+	snprintf(scratch_serial, sizeof(scratch_serial), "slot%u", launch->scratch_slot);
 	if (r == 0)
 		r = fill_process(&config->process, MSG_PROCESS_MAIN, config->privileged,
-				 config->use_init, capabilities, rows, columns, &msg.process, &args,
-				 err);
+				 config->use_init, capabilities, (uint16_t)launch->rows,
+				 (uint16_t)launch->columns, &msg.process, &args, err);
 	if (r == 0)
-		r = fill_mounts(config, &msg, mount_texts, err);
+		r = fill_mounts(config, launch, &msg, texts, err);
 	if (r == 0) {
 		msg.file_count = fill_files(config, hostname, network, files, file_texts);
 		msg.files = files;
 		hash_random(msg.entropy, sizeof(msg.entropy));
 		msg_session_encode(&msg, out);
 	}
-	for (size_t i = 0; i < msg.mount_count; i++)
-		free(mount_texts[i]);
+	for (size_t i = 0; i < MSG_MOUNTS_MAX; i++) {
+		sbuf_release(&texts[i].source);
+		sbuf_release(&texts[i].options);
+	}
 	for (size_t i = 0; i < FILES_MAX; i++)
 		free(file_texts[i]);
 	free(msg.mounts);

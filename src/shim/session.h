@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "proto/msg.h"
+#include "shim/launch.h"
 #include "store/config.h"
 
 /* The capability sets of --privileged, and of the defaults with add and drop applied ("ALL" too).
@@ -38,10 +39,9 @@ char *session_resolv_conf(const struct container_config *config,
 			  const struct session_network *network);
 
 /* Packs the msg_session of a start, main process included, with the clock of now and fresh entropy.
- * machine_memory_bytes is the machine's memory: a smaller limit is kept by the guest's cgroup. */
-int session_encode(const struct container_config *config, uint64_t machine_memory_bytes,
-		   uint32_t machine_cpus, uint16_t rows, uint16_t columns, uint32_t scratch_slot,
-		   const struct session_network *network, bool rehearse, bool timeline,
-		   struct sbuf *out, struct err *err);
+ * Limits below what the machine has are kept by the guest's cgroup. */
+int session_encode(const struct container_config *config, const struct launch *launch,
+		   const struct session_network *network, bool rehearse, struct sbuf *out,
+		   struct err *err);
 
 #endif

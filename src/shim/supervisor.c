@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "proto/msg.h"
 #include "shim/session.h"
+#include "shim/volume_files.h"
 
 #define START_DEADLINE_MS 30000 /* from the restored machine to the process's start */
 #define COLD_START_DEADLINE_MS \
@@ -126,11 +127,19 @@ static void act_stop(struct shim *shim)
 	send_shutdown(shim, shim->stop_signal, shim->stop_timeout_ms);
 }
 
+static bool writes_volumes(const struct shim *shim)
+{
+	VEC_EACH (&shim->launch.volumes, it)
+		if (!it->read_only)
+			return true;
+	return false;
+}
+
 /* The main process ended by itself. What it wrote is worth cleaning up for only if somebody can
  * start or read it again. */
 static void act_exited(struct shim *shim)
 {
-	if (shim->container->config.auto_remove) {
+	if (shim->container->config.auto_remove && !writes_volumes(shim)) {
 		act_end(shim);
 		return;
 	}
@@ -385,10 +394,7 @@ static int send_session(struct shim *shim, struct err *err)
 	int r;
 
 	nets_describe(shim->nets, &network);
-	r = session_encode(config, shim->launch.memory_bytes, shim->launch.vcpus,
-			   (uint16_t)shim->launch.rows, (uint16_t)shim->launch.columns,
-			   shim->launch.scratch_slot, &network, is_worth_rehearsing(shim),
-			   shim->launch.debug, &out, err);
+	r = session_encode(config, &shim->launch, &network, is_worth_rehearsing(shim), &out, err);
 
 	if (r < 0)
 		return r;
@@ -423,6 +429,8 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	for (size_t i = 0; i < nets_count(shim->nets); i++)
 		options.nics[i].fd = nets_nic(shim->nets, i);
 	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
+	VEC_EACH (&shim->launch.volumes, it)
+		options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
 	r = vm_spawn(&options, &shim->vm, err);
 	if (r < 0)
 		return r;
@@ -497,7 +505,9 @@ static int start_machine(struct shim *shim, struct err *err)
 		return r;
 	}
 	vm_watch(shim->vm, shim->loop, &vm_ops, shim);
-	loop_arm(shim->deadline, use_template ? START_DEADLINE_MS : COLD_START_DEADLINE_MS);
+	/* A volume may have to be filled first. */
+	loop_arm(shim->deadline, use_template && !writes_volumes(shim) ? START_DEADLINE_MS
+								       : COLD_START_DEADLINE_MS);
 	return 0;
 }
 
@@ -577,6 +587,14 @@ static void remove_container(struct shim *shim)
 		log_warning("container=%s %s", shim->container->config.id, err.message);
 }
 
+/* Whoever hears of the end may start another container with the same volumes at once. */
+static void release_volumes(struct shim *shim)
+{
+	if (shim->launch.volumes.count && shim->vm)
+		vm_kill(shim->vm);
+	launch_unlock_volumes(&shim->launch);
+}
+
 /* With auto_remove the row goes first, so that the name is free when the client hears of the end;
  * what is left of the run is cleared away while the client goes on. Otherwise the row, the lock and
  * the machine are all done with before anybody is told. */
@@ -586,6 +604,7 @@ static void end_for_good(struct shim *shim)
 
 	shim->phase = PHASE_ENDED;
 	shim->nets = nets_close(shim->nets);
+	release_volumes(shim);
 	if (shim->container->config.auto_remove) {
 		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
@@ -597,6 +616,7 @@ static void end_for_good(struct shim *shim)
 		if (shim->vm)
 			vm_kill(shim->vm);
 		retire_machine(shim);
+		volumes_remove_anonymous(shim->store, shim->launch.root, &shim->container->config);
 		remove_container(shim);
 	} else {
 		if (shim->vm)

@@ -531,6 +531,7 @@ static const struct member hull_members[] = {
 	{ "privileged", &kind_bool, CONFIG(privileged) },
 	{ "restart", &kind_string, CONFIG(restart) },
 	{ "rootKey", &kind_string, CONFIG(root_key) },
+	{ "storageBytes", &kind_u64, CONFIG(storage_bytes), .optional = true },
 	{ "stdinOpen", &kind_bool, CONFIG(process.stdin_open) },
 };
 SHAPE(hull, struct container_config);

@@ -92,8 +92,9 @@ struct container_config {
 	bool privileged;
 	bool auto_remove;
 	char **cap_add, **cap_drop;
-	uint64_t shm_bytes; /* 0: default 64 MiB */
-	char *stop_signal;  /* NULL: TERM */
+	uint64_t shm_bytes;     /* 0: default 64 MiB */
+	uint64_t storage_bytes; /* of the disk for its writes; 0: the default */
+	char *stop_signal;      /* NULL: TERM */
 	char **masked_paths, **read_only_paths;
 	bool default_masked_paths, default_read_only_paths; /* true: the defaults of hull apply */
 	char *hostname;                                     /* NULL: the id, cut to 63 */

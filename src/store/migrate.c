@@ -59,6 +59,17 @@ static const char *const migrations[] = {
 	" UNIQUE (network, mac)"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE INDEX leases_uuid ON leases (uuid);",
+
+	"CREATE TABLE volumes ("
+	" name TEXT PRIMARY KEY,"
+	" kind TEXT NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" journal TEXT," /* NULL: it is no disk */
+	" anonymous INTEGER NOT NULL,"
+	" created_at INTEGER NOT NULL,"
+	" options TEXT NOT NULL,"
+	" labels TEXT NOT NULL"
+	") STRICT, WITHOUT ROWID;",
 };
 
 static int read_number(struct store *store, const char *sql, int64_t *ret_value, struct err *err)

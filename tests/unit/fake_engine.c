@@ -407,9 +407,78 @@ int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, s
 	return 0;
 }
 
-int engine_system_prune(struct engine *engine, bool all_images, struct prune_result *ret_result,
-			struct err *err)
+int engine_system_prune(struct engine *engine, bool all_images, bool volumes,
+			struct prune_result *ret_result, struct err *err)
 {
 	*ret_result = (struct prune_result){ 0 };
 	return 0;
+}
+
+/* --- volumes --- */
+
+int engine_volume_create(struct engine *engine, const struct volume_options *options,
+			 char **ret_name, struct err *err)
+{
+	AUTO_SBUF struct sbuf words = { 0 };
+
+	STRV_EACH (options->options, it)
+		sbuf_addf(&words, " %s", *it);
+	CALLED("volume-create %s %llu%s %zu\n", str_or(options->name, "-"),
+	       (unsigned long long)options->size_bytes, str_or(words.text, ""),
+	       json_object_size(options->labels));
+	*ret_name = xstrdup(str_or(options->name, "anon-1"));
+	return 0;
+}
+
+static struct volume data_volume(void)
+{
+	return (struct volume){
+		.name = xstrdup("data"),
+		.size_bytes = 512ull << 30,
+		.journal = xstrdup("ordered"),
+		.created_at = 1767323045,
+		.options = json_pack("{s:s}", "size", "512g"),
+		.labels = json_pack("{s:s}", "a", "b"),
+	};
+}
+
+static int check_volume(const char *name, struct err *err)
+{
+	return str_eq(name, "data") ? 0 : err_set(err, -ENOENT, "volume not found: %s", name);
+}
+
+int engine_volume_delete(struct engine *engine, const char *name, struct err *err)
+{
+	CALLED("volume-delete %s\n", name);
+	return check_volume(name, err);
+}
+
+int engine_volume_get(struct engine *engine, const char *name, struct volume *ret_volume,
+		      struct err *err)
+{
+	int r = check_volume(name, err);
+
+	if (r == 0)
+		*ret_volume = data_volume();
+	return r;
+}
+
+int engine_volume_list(struct engine *engine, struct volume_list *ret_list, struct err *err)
+{
+	*ret_list = (struct volume_list){ 0 };
+	VEC_PUSH(ret_list, data_volume());
+	return 0;
+}
+
+int engine_volume_prune(struct engine *engine, bool anonymous_only, struct prune_result *ret_result,
+			struct err *err)
+{
+	CALLED("volume-prune%s\n", anonymous_only ? " anonymous" : "");
+	*ret_result = (struct prune_result){ 0 };
+	return 0;
+}
+
+char *engine_volume_source(const struct engine *engine, const struct volume *volume)
+{
+	return xasprintf("/root/volumes/%s/disk.img", volume->name);
 }

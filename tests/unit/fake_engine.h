@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "engine/engine.h"
+#include "engine/volume.h"
 
 struct fake_engine {
 	struct sbuf calls;              /* "stop web TERM 5\n" … */

@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "cli/mount_options.h"
 #include "cli/options.h"
 #include "cli/parse.h"
 #include "fake_engine.h"
@@ -330,9 +331,9 @@ static void collect_page(const char *path, char ***all)
 
 static void test_the_manual_has_every_option_and_no_other(void **state)
 {
-	static const char *const pages[] = { "hull.1",        "hull-run.1",    "hull-exec.1",
-					     "hull-start.1",  "hull-list.1",   "hull-image.1",
-					     "hull-system.1", "hull-network.1" };
+	static const char *const pages[] = { "hull.1",        "hull-run.1",     "hull-exec.1",
+					     "hull-start.1",  "hull-list.1",    "hull-image.1",
+					     "hull-system.1", "hull-network.1", "hull-volume.1" };
 	const char *root = getenv("HULL_SOURCE_ROOT");
 	AUTO_STRV char **table = NULL;
 	AUTO_STRV char **manual = NULL;
@@ -398,6 +399,84 @@ static void test_ulimits(void **state)
 		struct rlimit_config limit = { 0 };
 
 		assert_int_equal(parse_ulimit(bad[i], &limit, NULL), -EINVAL);
+	}
+}
+
+/* One mount as "type source destination option …", or what is wrong with the words. */
+static char *mount_text(int (*parse_mount)(const char *, struct container_config *, struct err *),
+			const char *text)
+{
+	CLEANUP(container_config_release) struct container_config config;
+	AUTO_SBUF struct sbuf words = { 0 };
+	struct err err = { 0 };
+
+	container_config_init(&config);
+	if (parse_mount(text, &config, &err) < 0) {
+		assert_int_equal(err.code, -EINVAL);
+		return xstrdup(err.message);
+	}
+	assert_int_equal(config.mounts.count, 1);
+	const struct mount_config *mount = &config.mounts.items[0];
+
+	sbuf_addf(&words, "%s %s %s", mount->type, str_or(mount->source, "-"), mount->destination);
+	STRV_EACH (mount->options, it)
+		sbuf_addf(&words, " %s", *it);
+	return sbuf_take(&words);
+}
+
+static void test_mounts(void **state)
+{
+	static const struct {
+		int (*parse)(const char *, struct container_config *, struct err *);
+		const char *text, *result;
+	} cases[] = {
+		{ mount_parse_volume, "data:/x", "volume data /x" },
+		{ mount_parse_volume, "data:/x/..y//z/./", "volume data /x/..y/z" },
+		{ mount_parse_volume, "/x", "volume - /x" },
+		{ mount_parse_volume, "/x:ro", "volume - /x ro" },
+		{ mount_parse_volume, "/h:/x:ro,z", "bind /h /x ro" },
+		{ mount_parse_volume, "data:/x:nocopy,rw", "volume data /x nocopy" },
+		{ mount_parse_volume, "data:x",
+		  "invalid mount point 'x': it is not an absolute path" },
+		{ mount_parse_volume, "data",
+		  "invalid mount point 'data': it is not an absolute path" },
+		{ mount_parse_volume, "", "invalid mount point '': it is not an absolute path" },
+		{ mount_parse_volume, "a:/", "invalid mount point '/': the root is the image's" },
+		{ mount_parse_volume, "a:/x/../..",
+		  "invalid mount point '/x/../..': it has '..' in it" },
+		{ mount_parse_volume, ":/x", "invalid volume ':/x': its source is empty" },
+		{ mount_parse_volume, "a:/x:zz",
+		  "unknown option 'zz' of a volume; there are: ro, rw, nocopy" },
+		{ mount_parse, "type=volume,source=a,target=/x", "volume a /x" },
+		{ mount_parse, "src=a,dst=/x,readonly,volume-nocopy=true",
+		  "volume a /x ro nocopy" },
+		{ mount_parse, "dst=/x,ro=false", "volume - /x" },
+		{ mount_parse, "type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=1770",
+		  "tmpfs - /x size=1048576 mode=1770" },
+		{ mount_parse, "type=bind,source=/h,target=/x", "bind /h /x" },
+		{ mount_parse, "type=bind,target=/x", "mount 'type=bind,target=/x' has no source" },
+		{ mount_parse, "type=tmpfs,source=a,target=/x",
+		  "mount 'type=tmpfs,source=a,target=/x': a tmpfs has no source" },
+		{ mount_parse, "tmpfs-size=1,target=/x",
+		  "mount 'tmpfs-size=1,target=/x' mixes 'tmpfs' with type volume" },
+		{ mount_parse, "source=a", "mount 'source=a' has no target" },
+		{ mount_parse, "type=zz,target=/x",
+		  "unknown type 'zz' of a mount; there are: bind, volume, tmpfs" },
+		{ mount_parse, "a",
+		  "unknown word 'a' in a mount; there are: type, source, target, "
+		  "readonly, volume-nocopy, tmpfs-size, tmpfs-mode" },
+		{ mount_parse, "target=/x,target=/y",
+		  "invalid or repeated 'target=/y' in a mount" },
+		{ mount_parse, "type=tmpfs,target=/x,tmpfs-mode=9",
+		  "invalid or repeated 'tmpfs-mode=9' in a mount" },
+		{ mount_parse_tmpfs, "/x:size=1m,ro", "tmpfs - /x size=1m ro" },
+		{ mount_parse_tmpfs, "x", "invalid mount point 'x': it is not an absolute path" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		AUTO_FREE char *result = mount_text(cases[i].parse, cases[i].text);
+
+		assert_string_equal(result, cases[i].result);
 	}
 }
 
@@ -686,6 +765,45 @@ static void test_images(void **state)
 	assert_string_equal(errors, "Error: image not found: none\n");
 }
 
+static void test_volume_commands(void **state)
+{
+	assert_int_equal(RUN("volume", "create", "-s", "1g", "--opt", "journal=writeback", "-l",
+			     "a=b", "-l", "c", "new"),
+			 0);
+	assert_string_equal(fake.calls.text,
+			    "open -\nvolume-create new 1073741824 journal=writeback 2\n");
+	assert_string_equal(out, "new\n");
+	fake_reset();
+	assert_int_equal(RUN("v", "create"), 0);
+	assert_string_equal(out, "anon-1\n");
+	assert_int_equal(RUN("volume", "ls"), 0);
+	assert_string_equal(out, "NAME  TYPE   DRIVER  OPTIONS\n"
+				 "data  named  local   size=512g\n");
+	assert_int_equal(RUN("volume", "list", "-q"), 0);
+	assert_string_equal(out, "data\n");
+	assert_int_equal(RUN("volume", "list", "--format", "json"), 0);
+	assert_string_equal(
+		out, "[{\"configuration\":{\"creationDate\":\"2026-01-02T03:04:05Z\","
+		     "\"driver\":\"local\",\"format\":\"ext4\",\"labels\":{\"a\":\"b\"},"
+		     "\"name\":\"data\",\"options\":{\"size\":\"512g\"},"
+		     "\"sizeInBytes\":549755813888,\"source\":\"/root/volumes/data/disk.img\"},"
+		     "\"id\":\"data\"}]\n");
+	assert_int_equal(RUN("volume", "inspect", "data", "nosuch"), 1);
+	assert_string_equal(errors, "Error: volume not found: nosuch\n");
+	assert_int_equal(RUN("volume", "rm"), 64);
+	assert_int_equal(RUN("volume", "rm", "-a", "data"), 64);
+	fake_reset();
+	assert_int_equal(RUN("volume", "rm", "nosuch", "data"), 1);
+	assert_string_equal(out, "data\n");
+	assert_int_equal(RUN("volume", "prune", "--anonymous"), 0);
+	assert_non_null(strstr(fake.calls.text, "volume-prune anonymous\n"));
+	assert_string_equal(errors, "Reclaimed Zero KB in disk space\n");
+	assert_int_equal(RUN("__complete", "volume", "rm", ""), 0);
+	assert_string_equal(out, "data\text4\n");
+	assert_int_equal(RUN("__complete", "run", "-v", "da"), 0);
+	assert_string_equal(out, "data\text4\n");
+}
+
 static void test_system(void **state)
 {
 	assert_int_equal(RUN("system", "doctor"), 1);
@@ -748,6 +866,7 @@ int main(void)
 		cmocka_unit_test(test_the_manual_has_every_option_and_no_other),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_ulimits),
+		cmocka_unit_test(test_mounts),
 		cmocka_unit_test(test_points_in_time),
 		TEST_IN_DIR(test_environment_files),
 		cmocka_unit_test_setup(test_run_tells_the_engine_all, reset),
@@ -762,6 +881,7 @@ int main(void)
 		cmocka_unit_test_setup(test_documents, reset),
 		cmocka_unit_test_setup(test_logs, reset),
 		cmocka_unit_test_setup(test_images, reset),
+		cmocka_unit_test_setup(test_volume_commands, reset),
 		cmocka_unit_test_setup(test_system, reset),
 		cmocka_unit_test_setup(test_progress_without_a_terminal_is_plain, reset),
 		cmocka_unit_test_setup(test_completion, reset),

@@ -655,9 +655,60 @@ static void test_scratch(void **state)
 	assert_int_equal(scratch_create(templates, "/nonexistent", 1000, 0, &err), -EINVAL);
 }
 
+static uint32_t journal_blocks(const char *path)
+{
+	const char *const argv[] = { "/usr/sbin/dumpe2fs", "-h", path, NULL };
+	AUTO_FREE char *output = NULL;
+	const char *line;
+	unsigned blocks = 0;
+
+	assert_int_equal(proc_output((char *const *)argv, true, 65536, &output, NULL), 0);
+	line = strstr(output, "Total journal blocks:");
+	assert_non_null(line);
+	assert_int_equal(sscanf(line, "Total journal blocks: %u", &blocks), 1);
+	return blocks;
+}
+
+static void test_volume_disks(void **state)
+{
+	AUTO_FREE char *templates = path_join(*state, "templates");
+	const struct {
+		uint64_t size_bytes;
+		uint32_t journal_mib, journal_blocks;
+	} cases[] = {
+		{ SCRATCH_SIZE_DEFAULT, 0, 16384 },
+		{ SCRATCH_SIZE_DEFAULT, 0, 16384 }, /* by the template */
+		{ 16 << 20, 0, 1024 },
+		{ 64 << 20, 8, 2048 },
+	};
+	struct err err = { 0 };
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		AUTO_FREE char *path = path_join(*state, "volume%zu", i);
+		const char *const argv[] = { "/usr/sbin/debugfs", "-R", "ls -p /", path, NULL };
+		AUTO_FREE char *output = NULL;
+
+		if (volume_disk_create(templates, path, cases[i].size_bytes, cases[i].journal_mib,
+				       &err) < 0)
+			fail_msg("%s", err.message);
+		assert_int_equal(stat(path, &st), 0);
+		assert_true((uint64_t)st.st_size == cases[i].size_bytes);
+		assert_true(st.st_blocks < 2 * 4096);
+		assert_int_equal(proc_output((char *const *)argv, false, 65536, &output, NULL), 0);
+		assert_non_null(strstr(output, "/2/040755/0/0/./"));
+		assert_null(strstr(output, "lost+found"));
+		assert_int_equal(journal_blocks(path), cases[i].journal_blocks);
+	}
+	assert_int_equal(volume_disk_create(templates, "/nonexistent", 16 << 20, 9, &err), -EINVAL);
+	assert_int_equal(volume_disk_create(templates, "/nonexistent", 1ull << 50, 0, &err),
+			 -EINVAL);
+	assert_int_equal(volume_disk_create(templates, "/nonexistent", 0, 0, &err), -EINVAL);
+}
+
 static void test_scratch_damaged_template(void **state)
 {
-	AUTO_FREE char *template = path_join(*state, "ext4-v1-16M-overlay.img");
+	AUTO_FREE char *template = path_join(*state, "ext4-v2-16M-j4-overlay.img");
 	AUTO_FREE char *path = path_join(*state, "disk");
 	struct err err = { 0 };
 
@@ -686,6 +737,7 @@ int main(void)
 		TEST_IN_DIR(test_damaged_index),
 		TEST_IN_DIR(test_descriptor),
 		TEST_IN_DIR(test_scratch),
+		TEST_IN_DIR(test_volume_disks),
 		TEST_IN_DIR(test_scratch_damaged_template),
 	};
 

@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "guest/caps.h"
+#include "guest/fill.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
 #include "guest/user.h"
@@ -27,6 +30,123 @@ static const char group[] = "root:x:0:\n"
 			    "wheel:x:10:root,web\n"
 			    "webby:x:11:webby,xweb\n"
 			    "extra:x:77:web";
+
+/* --- volumes that are filled --- */
+
+static char *text_of(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	char *text = NULL;
+
+	return file_read(path, 4096, &text, NULL, NULL) < 0 ? NULL : text;
+}
+
+static void put(const char *dir, const char *name, const char *text, mode_t mode)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), mode, false, NULL), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static struct stat stat_of(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	struct stat st;
+
+	assert_int_equal(lstat(path, &st), 0);
+	return st;
+}
+
+static void make(const char *dir, const char *name, mode_t mode)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+
+	assert_int_equal(path_make_dirs(path, 0755, NULL), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static void test_an_empty_volume_is_filled(void **state)
+{
+	AUTO_FREE char *root = path_join(*state, "root");
+	AUTO_FREE char *image = path_join(root, "srv/data");
+	AUTO_FREE char *volume = path_join(*state, "volume");
+	AUTO_FREE char *first = path_join(image, "a");
+	AUTO_FREE char *second = path_join(image, "sub/b");
+	AUTO_FREE char *link = path_join(image, "link");
+	AUTO_FREE char *fifo = path_join(image, "sub/fifo");
+	const struct timespec then[2] = { { .tv_sec = 1000 }, { .tv_sec = 2000 } };
+	struct err err = { 0 };
+
+	make(image, "sub", 0750);
+	put(image, "a", "one", 0640);
+	assert_int_equal(linkat(AT_FDCWD, first, AT_FDCWD, second, 0), 0);
+	assert_int_equal(symlink("/etc/passwd", link), 0);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(utimensat(AT_FDCWD, first, then, 0), 0);
+	assert_int_equal(chmod(image, 01770), 0);
+	make(volume, "lost+found", 0700);
+	if (fill_volume(root, "/srv/data", volume, &err) < 0)
+		fail_msg("%s", err.message);
+
+	AUTO_FREE char *text = text_of(volume, "sub/b");
+	struct stat a = stat_of(volume, "a");
+
+	assert_string_equal(text, "one");
+	assert_int_equal(a.st_mode, S_IFREG | 0640);
+	assert_int_equal(a.st_mtim.tv_sec, 2000);
+	assert_int_equal(a.st_ino, stat_of(volume, "sub/b").st_ino);
+	assert_int_equal(stat_of(volume, "sub").st_mode, S_IFDIR | 0750);
+	assert_int_equal(stat_of(volume, "").st_mode, S_IFDIR | 01770);
+	assert_true(S_ISFIFO(stat_of(volume, "sub/fifo").st_mode));
+	assert_true(S_ISLNK(stat_of(volume, "link").st_mode));
+	/* What is in it now is not touched again. */
+	put(image, "new", "new", 0600);
+	put(volume, "a", "mine", 0600);
+	assert_int_equal(fill_volume(root, "/srv/data", volume, &err), 0);
+	AUTO_FREE char *kept = text_of(volume, "a");
+	assert_string_equal(kept, "mine");
+	assert_null(text_of(volume, "new"));
+}
+
+static void test_filling_that_was_cut_short_begins_again(void **state)
+{
+	AUTO_FREE char *root = path_join(*state, "root");
+	AUTO_FREE char *image = path_join(root, "d");
+	AUTO_FREE char *volume = path_join(*state, "volume");
+	AUTO_FREE char *marker = path_join(volume, ".hull-filling");
+	struct err err = { 0 };
+
+	make(image, "sub", 0755);
+	put(image, "a", "whole", 0600);
+	make(volume, ".hull-filling", 0700);
+	make(volume, "sub", 0700);
+	put(volume, "sub/half", "ha", 0600);
+	assert_int_equal(fill_volume(root, "/d", volume, &err), 0);
+	AUTO_FREE char *text = text_of(volume, "a");
+	assert_string_equal(text, "whole");
+	assert_null(text_of(volume, "sub/half"));
+	assert_false(path_exists(marker));
+}
+
+static void test_nothing_to_fill_with(void **state)
+{
+	AUTO_FREE char *root = path_join(*state, "root");
+	AUTO_FREE char *volume = path_join(*state, "volume");
+	struct err err = { 0 };
+
+	make(volume, "", 0700);
+	make(root, "", 0755);
+	put(root, "file", "x", 0600);
+	assert_int_equal(fill_volume(root, "/nosuch", volume, &err), 0);
+	assert_int_equal(fill_volume(root, "/file", volume, &err), 0);
+	assert_int_equal(stat_of(volume, "").st_mode, S_IFDIR | 0700);
+	/* A link of the image leads nowhere but into the image. */
+	AUTO_FREE char *link = path_join(root, "link");
+	assert_int_equal(symlink(*state, link), 0);
+	assert_int_equal(fill_volume(root, "/link", volume, &err), 0);
+	assert_null(text_of(volume, "root/file"));
+}
 
 static void test_user_by_name(void **state)
 {
@@ -136,9 +256,15 @@ static void test_open_no_links(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_user_by_name),      cmocka_unit_test(test_user_by_number),
-		cmocka_unit_test(test_user_with_group),   cmocka_unit_test(test_caps_known),
-		TEST_IN_DIR(test_make_dirs_stays_inside), TEST_IN_DIR(test_open_no_links),
+		TEST_IN_DIR(test_an_empty_volume_is_filled),
+		TEST_IN_DIR(test_filling_that_was_cut_short_begins_again),
+		TEST_IN_DIR(test_nothing_to_fill_with),
+		cmocka_unit_test(test_user_by_name),
+		cmocka_unit_test(test_user_by_number),
+		cmocka_unit_test(test_user_with_group),
+		cmocka_unit_test(test_caps_known),
+		TEST_IN_DIR(test_make_dirs_stays_inside),
+		TEST_IN_DIR(test_open_no_links),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

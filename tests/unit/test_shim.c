@@ -799,12 +799,27 @@ static void test_launch_round_trip(void **state)
 		.devices = { .disks = 8, .read_only_disks = 2, .shares = 3, .nics = 4 },
 		.memory_bytes = 5ull << 30
 	};
+	struct launch_volume volumes[] = {
+		{ .mount = 1, .slot = 3, .path = path, .journal = uuid, .lock_fd = 99 },
+		{ .mount = 4, .slot = 6, .path = path, .read_only = true, .lock_fd = -1 },
+	};
 	CLEANUP(launch_release) struct launch read_back = { 0 };
 	AUTO_CLOSE int fd = -1;
 	AUTO_CLOSE int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
+	launch.volumes.items = volumes;
+	launch.volumes.count = ARRAY_SIZE(volumes);
 	assert_int_equal(launch_write(&launch, &fd, NULL), 0);
 	assert_int_equal(launch_read(fd, &read_back, NULL), 0);
+	assert_int_equal(read_back.volumes.count, 2);
+	assert_int_equal(launch_volume_of(&read_back, 1)->lock_fd, LAUNCH_FD_VOLUMES);
+	assert_string_equal(launch_volume_of(&read_back, 1)->journal, "u");
+	assert_int_equal(launch_volume_of(&read_back, 4)->slot, 6);
+	assert_int_equal(launch_volume_of(&read_back, 4)->lock_fd, -1);
+	assert_true(launch_volume_of(&read_back, 4)->read_only);
+	assert_null(launch_volume_of(&read_back, 0));
+	VEC_EACH (&read_back.volumes, it)
+		it->lock_fd = -1; /* there is none here */
 	assert_string_equal(read_back.kernel, "/p");
 	assert_null(read_back.modules);
 	assert_true(read_back.memory_bytes == 5ull << 30);

@@ -20,6 +20,7 @@
 #include "store/containers.h"
 #include "store/images.h"
 #include "store/store.h"
+#include "store/volumes.h"
 
 static struct store *open_store(const char *root)
 {
@@ -219,6 +220,43 @@ static void test_images(void **state)
 	assert_int_equal(images_delete(store, "docker.io/a:1", &err), -ENOENT);
 	assert_string_equal(err.message, "image not found: docker.io/a:1");
 	assert_int_equal(images_get(store, "docker.io/a:1", &row, &err), -ENOENT);
+}
+
+static void test_volumes(void **state)
+{
+	CLEANUP(store_closep) struct store *store = open_store(*state);
+	CLEANUP(volume_list_release) struct volume_list list = { 0 };
+	CLEANUP(volume_release) struct volume read = { 0 };
+	AUTO_JSON json_t *labels = json_pack("{s:s}", "k", "v");
+	struct volume b = { .name = (char *)"b",
+			    .size_bytes = 1ull << 40,
+			    .journal = (char *)"writeback",
+			    .created_at = 5,
+			    .labels = labels };
+	struct volume a = { .name = (char *)"a", .kind = VOLUME_DIRECTORY, .anonymous = true };
+	struct err err = { 0 };
+
+	assert_int_equal(volumes_insert(store, &b, &err), 0);
+	assert_int_equal(volumes_insert(store, &a, &err), 0);
+	assert_int_equal(volumes_insert(store, &a, &err), -EEXIST);
+	assert_string_equal(err.message, "volume already exists: a");
+	assert_int_equal(volumes_get(store, "b", &read, &err), 0);
+	assert_int_equal(read.kind, VOLUME_DISK);
+	assert_true(read.size_bytes == 1ull << 40 && !read.anonymous && read.created_at == 5);
+	assert_string_equal(read.journal, "writeback");
+	assert_true(json_equal(read.labels, labels));
+	assert_int_equal(json_object_size(read.options), 0);
+	assert_int_equal(volumes_list(store, &list, &err), 0);
+	assert_int_equal(list.count, 2);
+	assert_string_equal(list.items[0].name, "a");
+	assert_true(list.items[0].anonymous && list.items[0].kind == VOLUME_DIRECTORY);
+	assert_null(list.items[0].journal);
+	assert_int_equal(volumes_delete(store, "a", &err), 0);
+	assert_int_equal(volumes_delete(store, "a", &err), -ENOENT);
+	assert_string_equal(err.message, "volume not found: a");
+	run_sql(*state, "UPDATE volumes SET labels = '{'");
+	volume_list_release(&list);
+	assert_int_equal(volumes_list(store, &list, &err), -EUCLEAN);
 }
 
 static void test_containers_life(void **state)
@@ -830,6 +868,7 @@ int main(void)
 		TEST_IN_DIR(test_settings),
 		TEST_IN_DIR(test_transactions),
 		TEST_IN_DIR(test_images),
+		TEST_IN_DIR(test_volumes),
 		TEST_IN_DIR(test_containers_life),
 		TEST_IN_DIR(test_every_state_is_kept),
 		TEST_IN_DIR(test_rename_and_reconfigure),

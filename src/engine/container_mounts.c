@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a container mounts: as asked for, and what its image says is to be kept. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/internal.h"
+#include "engine/volume.h"
+#include "shim/launch.h"
+#include "shim/volume_files.h"
+
+static struct mount_config *find_mount(struct container_config *config, const char *destination)
+{
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->destination, destination))
+			return it;
+	return NULL;
+}
+
+static int add_mount(struct container_config *config, const char *type, const char *source,
+		     const char *destination, char *const *options, struct err *err)
+{
+	if (find_mount(config, destination))
+		return err_set(err, -EINVAL, "duplicate mount point: %s", destination);
+	VEC_PUSH(&config->mounts,
+		 ((struct mount_config){ xstrdup(type), xstrdup(source), xstrdup(destination),
+					 strv_copy(options) }));
+	return 0;
+}
+
+/* A path of an image, which may say anything. */
+static bool is_mount_point(const char *path)
+{
+	return path[0] == '/' && path[1] && !strstr(path, "/../") && !str_ends(path, "/..");
+}
+
+static int depth(const char *path)
+{
+	int n = 0;
+
+	for (; *path; path++)
+		n += path[0] == '/' && path[1] && path[1] != '/';
+	return n;
+}
+
+/* What is mounted below another mount comes after it; otherwise in the order that was given. */
+static void sort_mounts(struct container_config *config)
+{
+	for (size_t i = 1; i < config->mounts.count; i++) {
+		struct mount_config moved = config->mounts.items[i];
+		size_t k = i;
+
+		for (; k > 0 &&
+		       depth(config->mounts.items[k - 1].destination) > depth(moved.destination);
+		     k--)
+			config->mounts.items[k] = config->mounts.items[k - 1];
+		config->mounts.items[k] = moved;
+	}
+}
+
+int container_resolve_mounts(const struct container_config *given, json_t *image_volumes,
+			     struct container_config *config, struct err *err)
+{
+	const char *path;
+	json_t *unused;
+	int r = 0;
+
+	VEC_EACH (&given->mounts, it)
+		if (r == 0)
+			r = add_mount(config, it->type, it->source, it->destination, it->options,
+				      err);
+	json_object_foreach (image_volumes, path, unused) {
+		AUTO_FREE char *plain = xstrdup(path);
+
+		while (strlen(plain) > 1 && str_ends(plain, "/"))
+			plain[strlen(plain) - 1] = '\0';
+		if (r == 0 && is_mount_point(plain) && !find_mount(config, plain))
+			r = add_mount(config, "volume", NULL, plain, NULL, err);
+	}
+	sort_mounts(config);
+	return r;
+}
+
+void container_discard_volumes(struct engine *engine, char *const *made)
+{
+	STRV_EACH (made, it)
+		volume_remove(engine->store, engine->root, *it, NULL);
+}
+
+int container_require_volumes(struct engine *engine, struct container_config *config, int *lock_fd,
+			      char ***made, struct err *err)
+{
+	VEC_EACH (&config->mounts, it) {
+		CLEANUP(volume_release) struct volume there = { 0 };
+		struct volume_options options = { .name = it->source };
+		AUTO_FREE char *name = NULL;
+		int r;
+
+		if (!str_eq(it->type, "volume"))
+			continue;
+		if (*lock_fd < 0) {
+			r = volumes_lock(engine->root, err);
+			if (r < 0)
+				return r;
+			*lock_fd = r;
+		}
+		if (it->source && volumes_get(engine->store, it->source, &there, NULL) == 0)
+			continue;
+		r = volumes_make(engine, &options, &name, err);
+		if (r < 0)
+			return r;
+		strv_push(made, name);
+		if (!it->source)
+			it->source = TAKE_PTR(name);
+	}
+	return 0;
+}
+
+/* --- at a start --- */
+
+/* Why a volume cannot be had, by name if possible. */
+static int report_busy(struct engine *engine, const struct container *container, const char *name,
+		       struct err *err)
+{
+	CLEANUP(container_list_release) struct container_list list = { 0 };
+
+	engine_list(engine, &list, NULL);
+	for (size_t i = 0; i < list.count; i++) {
+		VEC_EACH (&list.items[i]->config.mounts, it)
+			if (container_is_active(list.items[i]) && str_eq(it->type, "volume") &&
+			    str_eq(it->source, name) &&
+			    !str_eq(list.items[i]->uuid, container->uuid))
+				return err_set(err, -EBUSY,
+					       "volume '%s' is in use by container %s: several "
+					       "containers can read it at once (:ro), or share one "
+					       "made with --opt type=directory",
+					       name, list.items[i]->config.id);
+	}
+	return err_set(err, -EBUSY, "volume '%s' is in use", name);
+}
+
+/* How often a slot of a kind has been given out, and the next one. */
+struct slots {
+	const struct machine_devices *devices;
+	uint32_t writable, read_only;
+};
+
+static int next_slot(struct slots *slots, bool read_only, uint32_t *ret_slot, struct err *err)
+{
+	uint32_t first_read_only = machine_first_read_only(slots->devices);
+	uint32_t slot = read_only ? first_read_only + slots->read_only++
+				  : MACHINE_VOLUME_SLOT + slots->writable++;
+
+	if (slot >= (read_only ? slots->devices->disks : first_read_only))
+		return err_set(err, -E2BIG, "a container has at most %u volumes that it can %s",
+			       read_only ? slots->devices->read_only_disks
+					 : first_read_only - MACHINE_VOLUME_SLOT,
+			       read_only ? "only read" : "write to");
+	*ret_slot = slot;
+	return 0;
+}
+
+/* Whether all mounts of a volume are read-only. */
+static bool is_read_only(const struct container_config *config, const char *name)
+{
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, "volume") && str_eq(it->source, name) &&
+		    !strv_contains(it->options, "ro"))
+			return false;
+	return true;
+}
+
+static int attach_disk(struct engine *engine, const struct container *container, const char *name,
+		       struct slots *slots, struct launch_volume *ret_volume, struct err *err)
+{
+	bool read_only = is_read_only(&container->config, name);
+	uint32_t slot = 0;
+	int lock;
+	int r = next_slot(slots, read_only, &slot, err);
+
+	if (r < 0)
+		return r;
+	lock = volume_lock(engine->root, name, !read_only, err);
+	if (lock == -EAGAIN)
+		return report_busy(engine, container, name, err);
+	if (lock < 0)
+		return lock;
+	*ret_volume = (struct launch_volume){ .path = volume_disk_path(engine->root, name),
+					      .slot = slot,
+					      .read_only = read_only,
+					      .lock_fd = lock };
+	if (read_only && volume_needs_recovery(engine->root, name))
+		return err_set(err, -EUCLEAN,
+			       "volume '%s' was not unmounted cleanly: mount it once without "
+			       "'ro', which repairs it",
+			       name);
+	return 0;
+}
+
+static const struct launch_volume *attached_before(const struct launch *launch,
+						   const struct container_config *config,
+						   const char *name)
+{
+	VEC_EACH (&launch->volumes, it)
+		if (str_eq(config->mounts.items[it->mount].source, name))
+			return it;
+	return NULL;
+}
+
+int container_attach_volumes(struct engine *engine, const struct container *container,
+			     struct launch *launch, struct err *err)
+{
+	const struct container_config *config = &container->config;
+	struct slots slots = { .devices = &launch->devices };
+
+	for (uint32_t i = 0; i < config->mounts.count; i++) {
+		const struct mount_config *mount = &config->mounts.items[i];
+		CLEANUP(volume_release) struct volume row = { 0 };
+		const struct launch_volume *before;
+		struct launch_volume volume = { .lock_fd = -1 };
+		int r;
+
+		if (!str_eq(mount->type, "volume"))
+			continue;
+		r = volumes_get(engine->store, mount->source, &row, err);
+		if (r < 0)
+			return r;
+		if (row.kind != VOLUME_DISK)
+			return err_set(err, -ENOTSUP,
+				       "volume '%s' is a directory, which cannot be "
+				       "mounted yet",
+				       row.name);
+		before = attached_before(launch, config, row.name);
+		if (before)
+			volume = (struct launch_volume){ .path = xstrdup(before->path),
+							 .slot = before->slot,
+							 .read_only = before->read_only,
+							 .lock_fd = -1 };
+		else
+			r = attach_disk(engine, container, row.name, &slots, &volume, err);
+		volume.mount = i;
+		volume.journal = xstrdup(row.journal);
+		VEC_PUSH(&launch->volumes, volume); /* what it has is released with launch */
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
