@@ -194,10 +194,6 @@ static int begin_session(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	timeline_point("guest: limits set");
-	r = net_configure(session->interfaces, session->interface_count, err);
-	if (r < 0)
-		return r;
-	timeline_point("guest: network set up");
 	agent->root_tree = mounts_root(session->root_serial, session->scratch_serial, err);
 	if (agent->root_tree < 0)
 		return agent->root_tree;
@@ -228,6 +224,7 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	r = msg_session_decode(agent->session_bytes, size, &agent->session);
 	if (r < 0)
 		return r;
+	net_order(agent->session.interfaces, agent->session.interface_count);
 	rehearsal_go(agent->session.rehearse);
 	if (begin_session(agent, &err) < 0) {
 		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);

@@ -156,13 +156,13 @@ static int boot(struct err *err)
 	uevent_fd = open_uevents();
 	/* What a child of ours is before it executes something is nobody's business. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	net_prepare();
 	disks_scan();
 	disks_forget();
 	r = mounts_prepare(err);
 	if (r < 0)
 		return r;
 	timeline_init();
+	net_prepare();
 	cgroup_fd = cgroup_create(err);
 	if (cgroup_fd < 0)
 		return cgroup_fd;

@@ -17,9 +17,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
+#include "base/sock.h"
 #include "base/str.h"
 #include "guest/sys.h"
+#include "guest/timeline.h"
 
 /* The NICs of every machine have these addresses until a session comes (vm/launch.c); the last byte
  * is the number of the NIC, from 1 on. */
@@ -27,8 +30,16 @@
 #define REQUEST_MAX 8192 /* of all messages of a session */
 #define REQUESTS_MAX 64
 
+/* Between hull-init, the process that sets up, and the container's process. */
+struct order {
+	size_t count;
+	struct msg_interface interfaces[MSG_INTERFACES_MAX];
+};
+
 static int nics[MSG_INTERFACES_MAX]; /* their interface indexes; 0: there is none */
 static int netlink = -1;
+static int orders = -1;  /* where hull-init writes the order */
+static int results = -1; /* where the container's process reads a struct err */
 
 static int open_netlink(void)
 {
@@ -132,21 +143,6 @@ static void each_nic(int fd, void (*fn)(int fd, const char *name, int number), b
 	}
 	if (dir)
 		closedir(dir);
-}
-
-void net_prepare(void)
-{
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return;
-	/* What is allowed to everybody in a container: the machine is its own. */
-	sys_write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
-	sys_write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-	raise_link(fd, "lo");
-	each_nic(fd, move_aside, true);
-	each_nic(fd, prepare_nic, false);
-	netlink = open_netlink();
 }
 
 /* --- a session --- */
@@ -330,10 +326,12 @@ static int carry_out(struct requests *requests, struct err *err)
 	}
 }
 
-int net_configure(const struct msg_interface *interfaces, size_t count, struct err *err)
+static int configure(const struct msg_interface *interfaces, size_t count, struct err *err)
 {
 	static struct requests requests;
 
+	if (netlink < 0)
+		return err_set(err, -ENOTSUP, "the guest has no network: %m");
 	requests.size = requests.count = 0;
 	requests.overflow = false;
 	for (size_t i = 0; i < MSG_INTERFACES_MAX; i++) {
@@ -345,6 +343,79 @@ int net_configure(const struct msg_interface *interfaces, size_t count, struct e
 			add_link(&requests, nics[i], NULL);
 	}
 	return requests.count ? carry_out(&requests, err) : 0;
+}
+
+/* The process on the second CPU. */
+static void work(int orders_fd, int results_fd)
+{
+	struct order order;
+	struct err err = { 0 };
+
+	if (sys_cpu_count() > 1)
+		sys_use_cpu(1);
+	if (fd_read_exact(orders_fd, &order, sizeof(order)) == 0) {
+		configure(order.interfaces, order.count, &err);
+		timeline_point("network: set up");
+		fd_write_all(results_fd, &err, sizeof(err));
+	}
+	_exit(0);
+}
+
+static void start_worker(void)
+{
+	int order_pair[2];
+	int result_pair[2];
+	pid_t pid;
+
+	if (sock_pair(order_pair, NULL) < 0 || sock_pair(result_pair, NULL) < 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		close(order_pair[0]);
+		close(result_pair[0]);
+		work(order_pair[1], result_pair[1]);
+	}
+	close(order_pair[1]);
+	close(result_pair[1]);
+	orders = order_pair[0];
+	results = result_pair[0];
+}
+
+void net_prepare(void)
+{
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	/* What is allowed to everybody in a container: the machine is its own. */
+	sys_write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+	sys_write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	raise_link(fd, "lo");
+	each_nic(fd, move_aside, true);
+	each_nic(fd, prepare_nic, false);
+	netlink = open_netlink();
+	start_worker();
+}
+
+void net_order(const struct msg_interface *interfaces, size_t count)
+{
+	struct order order = { .count = count };
+
+	memcpy(order.interfaces, interfaces, count * sizeof(interfaces[0]));
+	/* One that fails is noticed by who waits for the result. */
+	fd_write_all(orders, &order, sizeof(order));
+	close(TAKE_FD(orders));
+	close(TAKE_FD(results));
+}
+
+int net_await(struct err *err)
+{
+	struct err result;
+	int r = fd_read_exact(results, &result, sizeof(result));
+
+	if (r < 0)
+		return err_set(err, r, "cannot set up the network: %m");
+	return result.code < 0 ? err_set(err, result.code, "%s", result.message) : 0;
 }
 
 void net_stats(struct msg_stats *stats)

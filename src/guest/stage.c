@@ -18,6 +18,7 @@
 #include "base/sock.h"
 #include "guest/become.h"
 #include "guest/mounts.h"
+#include "guest/net.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 #include "proto/frame.h"
@@ -121,6 +122,8 @@ static uint32_t carry_out(int sock, struct err *err)
 	    0)
 		return BECOME_SETUP_FAILED;
 	timeline_point("container: root entered");
+	if (session.interface_count && net_await(err) < 0)
+		return BECOME_SETUP_FAILED;
 	if (process.flags & MSG_PROCESS_INIT) {
 		sigset_t all;
 		pid_t pid;
