@@ -71,7 +71,7 @@ load helpers
 
 @test "--hostname and the name in /etc/hosts" {
 	run -0 hull run --rm --hostname box.example busybox sh -c 'hostname; cat /etc/hostname; grep -c box.example /etc/hosts; echo $HOSTNAME'
-	assert_output $'box.example\nbox.example\n1\nbox.example'
+	assert_output $'box.example\nbox.example\n2\nbox.example'
 	run -0 hull run --rm --name named busybox hostname
 	assert_output named
 }
