@@ -216,6 +216,7 @@ static int launch_container(struct engine *engine, const struct container *conta
 		log_timeline("hull: launch ready");
 		r = spawn_shim(engine, launch, lock_fd, ret_client, err);
 	}
+	launch_unlock_volumes(launch); /* the shim's now */
 	return r;
 }
 
