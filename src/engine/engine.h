@@ -191,6 +191,17 @@ void prune_result_release(struct prune_result *result);
 int engine_prune_containers(struct engine *engine, struct prune_result *ret_result,
 			    struct err *err); /* all that are stopped or created */
 
+/* --- files (engine/copy.c) --- */
+
+struct copy_options {
+	const char *source, *destination; /* "CONTAINER:PATH", a path of the host, or "-": an
+					     archive on stdin or stdout */
+	bool archive;                     /* owners and special modes are kept */
+	bool follow;                      /* a link as the source means what it leads to */
+};
+/* Copies by the rules of cp(1). One side at least is in a container. */
+int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err);
+
 /* --- images (engine/images.c) --- */
 
 /* ret_reference: the normalised one; owned by the caller. */

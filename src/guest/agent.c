@@ -21,6 +21,7 @@
 #include "guest/become.h"
 #include "guest/cgroup.h"
 #include "guest/clock.h"
+#include "guest/copy.h"
 #include "guest/mounts.h"
 #include "guest/net.h"
 #include "guest/process.h"
@@ -49,6 +50,7 @@ struct agent {
 	bool prepared; /* MSG_PREPARE has come */
 	int root_tree;
 	int trees[MSG_MOUNTS_MAX];
+	unsigned freezers; /* copies for which the container stands still */
 	/* The end. */
 	struct loop_source *kill_timer;
 	bool shutting_down;
@@ -264,6 +266,63 @@ static int handle_exec(struct agent *agent, const uint8_t *payload, size_t size)
 	return r;
 }
 
+static void thaw(struct agent *agent)
+{
+	if (--agent->freezers == 0)
+		cgroup_freeze(agent->cgroup_fd, false);
+}
+
+/* Copies are processes to the host, and children of ours like others; only what runs differs. */
+static int start_copy(struct agent *agent, const struct msg_copy *message, struct err *err)
+{
+	const struct process *main_process = find_process(agent, MSG_PROCESS_MAIN);
+	bool runs = main_process && process_is_started(main_process);
+	struct copy_scene scene = { .mounts_fd = runs ? agent->stage.pidfd : -1,
+				    .session = &agent->session };
+	bool reads_input = message->op == MSG_COPY_WRITE;
+	bool freezes = message->flags & MSG_COPY_FREEZE;
+	struct msg_process shape = { .id = message->id,
+				     .flags = reads_input ? MSG_PROCESS_STDIN : 0 };
+	struct process *process = NULL;
+	int stdio[3] = { -1, -1, -1 };
+	int report = -1;
+	int pid;
+
+	if (!agent->has_session || agent->shutting_down || (agent->session.has_process && !runs))
+		return err_set(err, -ENOTCONN, "the container does not run");
+	if (find_process(agent, message->id))
+		return err_set(err, -EEXIST, "process %u exists already", message->id);
+	pid = process_new(&agent->owner, &shape, -1, stdio, &process, err);
+	if (freezes && pid == 0 && agent->freezers++ == 0)
+		cgroup_freeze(agent->cgroup_fd, true);
+	if (pid == 0)
+		pid = copy_spawn(message, &scene, stdio, &report, err);
+	for (size_t i = 0; i < ARRAY_SIZE(stdio); i++)
+		if (stdio[i] >= 0)
+			close(stdio[i]);
+	if (pid < 0) {
+		if (process && freezes)
+			thaw(agent);
+		process_free(process);
+		return pid;
+	}
+	VEC_PUSH(&agent->processes, process);
+	process_set_copy(process, freezes);
+	process_started(process, pid, report);
+	return 0;
+}
+
+static int handle_copy(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_copy message;
+	struct err err = { 0 };
+	int r = msg_copy_decode(payload, size, &message);
+
+	if (r == 0 && start_copy(agent, &message, &err) < 0)
+		send_failed(agent, message.id, BECOME_SETUP_FAILED, &err);
+	return r;
+}
+
 static int handle_signal(struct agent *agent, const uint8_t *payload, size_t size)
 {
 	struct msg_signal message;
@@ -349,6 +408,9 @@ static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t s
 	if (r < 0 || agent->shutting_down)
 		return r;
 	agent->shutting_down = true;
+	VEC_EACH (&agent->processes, it)
+		if (process_is_copy(*it) && process_pid(*it))
+			kill(process_pid(*it), SIGKILL);
 	if (process && process_pid(process) && message.signal) {
 		kill(process_pid(process), (int)message.signal);
 		loop_arm(agent->kill_timer, message.timeout_ms);
@@ -370,6 +432,8 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 		return handle_prepare(agent, payload, size);
 	case MSG_EXEC:
 		return handle_exec(agent, payload, size);
+	case MSG_COPY:
+		return handle_copy(agent, payload, size);
 	case MSG_SIGNAL:
 		return handle_signal(agent, payload, size);
 	case MSG_RESIZE:
@@ -435,6 +499,8 @@ static void on_over(void *ctx, struct process *process)
 	struct agent *agent = ctx;
 	bool is_main = process_id(process) == MSG_PROCESS_MAIN;
 
+	if (process_freezes(process))
+		thaw(agent);
 	for (size_t i = 0; i < agent->processes.count; i++)
 		if (agent->processes.items[i] == process) {
 			VEC_REMOVE(&agent->processes, i);

@@ -3,13 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "guest/sys.h"
+
+/* For processes that are in the kernel for long. */
+#define FREEZE_EVENTS_MAX 10
+#define FREEZE_WAIT_MS 100
 
 #define CGROUP_PATH "/sys/fs/cgroup/container"
 #define CPU_PERIOD_USEC 100000
@@ -100,6 +106,22 @@ uint64_t cgroup_oom_kills(int events_fd)
 void cgroup_kill(int cgroup_fd)
 {
 	sys_write_file_at(cgroup_fd, "cgroup.kill", "1");
+}
+
+void cgroup_freeze(int cgroup_fd, bool freeze)
+{
+	AUTO_CLOSE int events = openat(cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	char text[256];
+
+	sys_write_file_at(cgroup_fd, "cgroup.freeze", freeze ? "1" : "0");
+	for (int i = 0; freeze && events >= 0 && i < FREEZE_EVENTS_MAX; i++) {
+		ssize_t n = pread(events, text, sizeof(text) - 1, 0);
+
+		text[n > 0 ? n : 0] = '\0';
+		if (n <= 0 || strstr(text, "frozen 1"))
+			return;
+		fd_wait(events, POLLPRI, FREEZE_WAIT_MS);
+	}
 }
 
 static uint64_t read_number(int cgroup_fd, const char *file)

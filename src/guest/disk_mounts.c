@@ -19,9 +19,9 @@
 #include "guest/sys.h"
 #include "guest/timeline.h"
 
-#define LOWER "/run/lower"
-#define SCRATCH "/run/scratch"
-#define ROOT "/run/root"
+#define LOWER MOUNTS_LOWER
+#define SCRATCH MOUNTS_SCRATCH
+#define ROOT MOUNTS_ROOT
 #define DEVICE_FORMAT "/run/device%zu"
 #define READ_AHEAD_MAX ((size_t)8 << 20)
 #define BUSY_RETRIES 50

@@ -16,6 +16,12 @@
 
 #define MOUNTS_STAGE "/stage" /* where proc, sys and dev of the container wait for its root */
 #define MOUNTS_NEW_ROOT "/run/newroot"
+/* hull-init's own: the image, the disk for the writes and what on it is laid over the image, all
+ * together. */
+#define MOUNTS_LOWER "/run/lower"
+#define MOUNTS_SCRATCH "/run/scratch"
+#define MOUNTS_UPPER MOUNTS_SCRATCH "/upper"
+#define MOUNTS_ROOT "/run/root"
 
 /* hull-init's side. */
 

@@ -34,6 +34,7 @@ struct process {
 	pid_t pid;
 	int status;
 	bool started; /* MSG_STARTED was sent */
+	bool is_copy, freezes;
 	bool reaped;
 	struct loop_source *report;
 	int report_fd; /* owned */
@@ -339,6 +340,22 @@ void process_reaped(struct process *process, int wait_status)
 	for (size_t i = 0; i < 2; i++)
 		pump_output(&process->outputs[i]);
 	finish_if_over(process);
+}
+
+void process_set_copy(struct process *process, bool freezes)
+{
+	process->is_copy = true;
+	process->freezes = freezes;
+}
+
+bool process_is_copy(const struct process *process)
+{
+	return process->is_copy;
+}
+
+bool process_freezes(const struct process *process)
+{
+	return process->freezes;
 }
 
 bool process_is_started(const struct process *process)

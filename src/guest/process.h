@@ -47,6 +47,12 @@ void process_reaped(struct process *process, int wait_status);
 /* Says MSG_EXITED now, whatever its streams still hold: for the shutdown. Calls `over`. */
 void process_finish(struct process *process);
 
+/* It is a copy (guest/copy.h), outside of the container: ends with it. freezes: the container's
+ * processes stand still for it. */
+void process_set_copy(struct process *process, bool freezes);
+bool process_is_copy(const struct process *process);
+bool process_freezes(const struct process *process);
+
 /* Whether MSG_STARTED was sent. */
 bool process_is_started(const struct process *process);
 uint32_t process_id(const struct process *process);

@@ -14,7 +14,7 @@
 #include "proto/mux.h"
 #include "shim/terminal.h"
 
-#define INPUT_CHUNK 16384
+#define INPUT_CHUNK 65536
 #define SIGNALS_TO_GIVE_UP 3 /* INT or TERM */
 
 struct attachment {
@@ -26,8 +26,10 @@ struct attachment {
 	int code; /* the call's result */
 	bool done;
 	unsigned asked_to_end; /* signals so far */
+	const int *fds;        /* borrowed */
 
 	struct loop_source *input_source;
+	bool input_started;
 	bool input_is_file; /* always readable, not for epoll */
 	bool input_ended;
 	struct detach_keys keys;
@@ -85,7 +87,7 @@ static void end_input(struct attachment *a)
 static bool read_input(struct attachment *a)
 {
 	char chunk[INPUT_CHUNK];
-	ssize_t n = read(0, chunk, sizeof(chunk));
+	ssize_t n = read(a->fds[0], chunk, sizeof(chunk));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -93,6 +95,8 @@ static bool read_input(struct attachment *a)
 		end_input(a);
 		return false;
 	}
+	if (a->options->moved)
+		a->options->moved(a->options->ctx, (size_t)n);
 	a->held_start = 0;
 	if (detach_keys_feed(&a->keys, chunk, (size_t)n, a->held, &a->held_size)) {
 		a->result.detached = true;
@@ -102,17 +106,27 @@ static bool read_input(struct attachment *a)
 	return flush_held(a);
 }
 
+static void on_input(void *ctx, int fd, uint32_t events);
+
+/* Not only without events: a hang-up would be told all the same, and what is held be lost to the
+ * next read. */
+static void watch_input(struct attachment *a, bool watch)
+{
+	if (a->input_is_file || a->input_ended || !watch)
+		a->input_source = loop_remove(a->input_source);
+	else if (!a->input_source)
+		a->input_source = loop_add_fd(a->loop, a->fds[0], EPOLLIN, on_input, a);
+}
+
 static void pump_input(struct attachment *a)
 {
 	if (!a->options->input || a->input_ended || a->done)
 		return;
 	if (!flush_held(a)) {
-		if (a->input_source)
-			loop_set_events(a->input_source, 0);
+		watch_input(a, false);
 		return;
 	}
-	if (a->input_source)
-		loop_set_events(a->input_source, EPOLLIN);
+	watch_input(a, true);
 	while (a->input_is_file && !a->input_ended && read_input(a))
 		;
 }
@@ -121,25 +135,24 @@ static void on_input(void *ctx, int fd, uint32_t events)
 {
 	struct attachment *a = ctx;
 
-	if (!read_input(a) && a->input_source && a->held_size)
-		loop_set_events(a->input_source, 0);
+	if (!read_input(a) && a->held_size)
+		watch_input(a, false);
 }
 
 static void start_input(struct attachment *a)
 {
 	struct stat st;
 
-	if (!a->options->input || a->input_source || a->input_is_file || a->input_ended)
+	if (!a->options->input || a->input_started || a->input_ended)
 		return;
-	if (fstat(0, &st) < 0) {
+	a->input_started = true;
+	if (fstat(a->fds[0], &st) < 0) {
 		end_input(a);
 		return;
 	}
 	/* Regular files and /dev/null are always ready and refused by epoll. */
-	a->input_is_file =
-		S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(0));
-	if (!a->input_is_file)
-		a->input_source = loop_add_fd(a->loop, 0, EPOLLIN, on_input, a);
+	a->input_is_file = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ||
+			   (S_ISCHR(st.st_mode) && !isatty(a->fds[0]));
 	pump_input(a);
 }
 
@@ -183,12 +196,16 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *data, size_t size
 static void on_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
 {
 	struct attachment *a = ctx;
-	int fd = stream == CTL_STREAM_STDERR ? 2 : 1;
+	int fd = a->fds[stream == CTL_STREAM_STDERR ? 2 : 1];
 
 	if (stream == CTL_STREAM_STDIN)
 		return;
-	if (a->options->output && fd_write_all(fd, data, size) < 0)
+	if (a->options->output && fd_write_all(fd, data, size) < 0) {
+		a->result.output_broken = stream == CTL_STREAM_STDOUT;
 		mux_send_reset(a->mux, stream);
+	} else if (a->options->moved) {
+		a->options->moved(a->options->ctx, size);
+	}
 	mux_consumed(a->mux, stream, size);
 }
 
@@ -210,7 +227,7 @@ static void on_writable(void *ctx, uint32_t stream)
 {
 	struct attachment *a = ctx;
 
-	if (stream == CTL_STREAM_STDIN && (a->input_source || a->input_is_file))
+	if (stream == CTL_STREAM_STDIN && a->input_started)
 		pump_input(a);
 }
 
@@ -286,8 +303,12 @@ int client_attach(int fd, uint16_t type, const struct sbuf *payload,
 		  const struct attach_options *options, struct attach_result *ret_result,
 		  struct err *err)
 {
+	static const int stdio[3] = { 0, 1, 2 };
 	CLEANUP(loop_freep) struct loop *loop = loop_new();
-	struct attachment a = { .loop = loop, .options = options, .err = err };
+	struct attachment a = { .loop = loop,
+				.options = options,
+				.err = err,
+				.fds = options->fds ? options->fds : stdio };
 	CLEANUP(mux_freep) struct mux *mux = mux_new(loop, fd, false, &attach_ops, &a);
 	int r = detach_keys_parse(options->terminal ? options->detach_keys : "", &a.keys, err);
 

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "proto/copy.h"
 #include "proto/msg.h"
 #include "shim/ctl.h"
 
@@ -39,6 +40,9 @@ struct attach_options {
 	/* It runs; before any of its output. NULL: nobody wants to know. */
 	void (*started)(void *ctx);
 	void *started_ctx;
+	const int *fds; /* three, instead of our stdio; borrowed (NULL: stdio) */
+	void (*moved)(void *ctx, size_t bytes); /* told of what went in or came out; or NULL */
+	void *ctx;
 };
 
 struct attach_result {
@@ -46,6 +50,7 @@ struct attach_result {
 	bool detached;
 	uint32_t status; /* of the process; or, with an error, what a command is to report */
 	bool oom_killed;
+	bool output_broken; /* what it wrote could not be passed on */
 };
 
 /* Sends the request (type 0: none, the connection is attached already) over fd (taken) and stays

@@ -27,6 +27,7 @@ enum ctl_type {
 	CTL_WAIT = 68,   /* empty; answered by CTL_EXITED */
 	CTL_STATS = 69,  /* empty; answered by CTL_STATS_REPLY */
 	CTL_PAUSE = 70,  /* two u32: 1 pause or 0 go on, 0 */
+	CTL_COPY = 120,  /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
 	/* while attached */
 	CTL_SIGNAL = 80, /* two u32: signal, 0 */
 	CTL_RESIZE = 81, /* two u32: rows, columns */

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/sock.h"
+#include "proto/copy.h"
 #include "proto/msg.h"
 
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload)
@@ -27,10 +28,22 @@ void server_send_error(struct client *client, int code, uint32_t status, const c
 	server_send(client, CTL_ERROR, &payload);
 }
 
+static int send_signal(struct shim *shim, uint32_t process, uint32_t signal)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	if (!shim->guest || signal < 1 || signal > 64)
+		return -EINVAL;
+	msg_signal_encode(&(struct msg_signal){ .process = process, .signal = signal }, &out);
+	return mux_send_control(shim->guest, MSG_SIGNAL, out.text, out.length);
+}
+
 void server_drop(struct client *client)
 {
 	if (client->dead)
 		return;
+	if (client->copies && client->process)
+		send_signal(client->shim, relay_process_id(client->process), SIGKILL);
 	relay_detach(client);
 	client->dead = true;
 	loop_arm(client->shim->reaper, 0);
@@ -138,6 +151,29 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 	return r;
 }
 
+static int on_copy(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+	AUTO_SBUF struct sbuf out = { 0 };
+	struct msg_copy copy;
+	int r = msg_copy_decode(data, size, &copy);
+
+	if (r < 0 || refuse_unless_answering(client))
+		return r;
+	if (relay_is_full(shim)) {
+		server_send_error(client, -EAGAIN, 125,
+				  "too many commands run in the container at once");
+		server_drop(client);
+		return 0;
+	}
+	copy.id = shim->next_process_id++;
+	client->copies = true;
+	msg_copy_encode(&copy, &out);
+	relay_attach(relay_add(shim, copy.id, copy.op == MSG_COPY_WRITE), client,
+		     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
+	return mux_send_control(shim->guest, MSG_COPY, out.text, out.length);
+}
+
 static int on_stop(struct client *client, const uint8_t *data, size_t size)
 {
 	struct shim *shim = client->shim;
@@ -153,16 +189,6 @@ static int on_stop(struct client *client, const uint8_t *data, size_t size)
 	shim->user_stopped = true;
 	shim_event(shim, EVENT_STOP);
 	return 0;
-}
-
-static int send_signal(struct shim *shim, uint32_t process, uint32_t signal)
-{
-	AUTO_SBUF struct sbuf out = { 0 };
-
-	if (!shim->guest || signal < 1 || signal > 64)
-		return -EINVAL;
-	msg_signal_encode(&(struct msg_signal){ .process = process, .signal = signal }, &out);
-	return mux_send_control(shim->guest, MSG_SIGNAL, out.text, out.length);
 }
 
 static int on_kill(struct client *client, const uint8_t *data, size_t size)
@@ -268,10 +294,15 @@ static const struct {
 	bool request; /* the one of its connection */
 	int (*handle)(struct client *client, const uint8_t *data, size_t size);
 } requests[] = {
-	{ CTL_ATTACH, true, on_attach },  { CTL_EXEC, true, on_exec },
-	{ CTL_STOP, true, on_stop },      { CTL_KILL, true, on_kill },
-	{ CTL_WAIT, true, on_wait },      { CTL_STATS, true, on_stats },
-	{ CTL_PAUSE, true, on_pause },    { CTL_SIGNAL, false, on_process_signal },
+	{ CTL_ATTACH, true, on_attach },
+	{ CTL_EXEC, true, on_exec },
+	{ CTL_STOP, true, on_stop },
+	{ CTL_KILL, true, on_kill },
+	{ CTL_WAIT, true, on_wait },
+	{ CTL_STATS, true, on_stats },
+	{ CTL_PAUSE, true, on_pause },
+	{ CTL_COPY, true, on_copy },
+	{ CTL_SIGNAL, false, on_process_signal },
 	{ CTL_RESIZE, false, on_resize },
 };
 

@@ -159,6 +159,7 @@ struct client {
 	bool wants_end;  /* told when the container has ended: wait, stop */
 	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
 	bool wants_stats;
+	bool copies; /* its process is a copy, which is worth nothing without it */
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
 	bool owner;

@@ -77,8 +77,13 @@ bool detach_keys_feed(struct detach_keys *keys, const char *data, size_t size, c
 {
 	size_t n = 0;
 
+	if (!keys->count) {
+		memcpy(out, data, size);
+		*ret_size = size;
+		return false;
+	}
 	for (size_t i = 0; i < size; i++) {
-		if (keys->count && data[i] == keys->keys[keys->matched]) {
+		if (data[i] == keys->keys[keys->matched]) {
 			if (++keys->matched == keys->count)
 				return true;
 			continue;
@@ -87,7 +92,7 @@ bool detach_keys_feed(struct detach_keys *keys, const char *data, size_t size, c
 		memcpy(out + n, keys->keys, keys->matched);
 		n += keys->matched;
 		keys->matched = 0;
-		if (keys->count && data[i] == keys->keys[0])
+		if (data[i] == keys->keys[0])
 			keys->matched = 1;
 		else
 			out[n++] = data[i];

@@ -114,6 +114,13 @@ int engine_exec(struct engine *engine, const char *id, const struct exec_options
 	return check(id, err) < 0 ? -ENOENT : run(ret_status, err);
 }
 
+int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err)
+{
+	CALLED("copy %s %s%s%s\n", options->source, options->destination,
+	       options->archive ? " archive" : "", options->follow ? " follow" : "");
+	return 0;
+}
+
 void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
 			  uint32_t timeout_s)
 {
