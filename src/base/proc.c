@@ -19,7 +19,7 @@
  */
 static int place_fds(const struct proc_spec *spec)
 {
-	int moved[32];
+	int moved[96];
 
 	if (spec->fd_count > ARRAY_SIZE(moved))
 		return -E2BIG;

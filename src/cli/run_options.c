@@ -185,8 +185,8 @@ static int apply(struct cli *cli, const struct run_options *options,
 	r = apply_rights(options, config, err);
 	if (r == 0)
 		r = apply_lists(options, config, err);
-	if (r < 0)
-		return cli_as_usage(cli, r);
+	if (r < 0) /* a path that is not there is no error of usage */
+		return r == -EINVAL ? cli_as_usage(cli, r) : r;
 	return process_options_apply(cli, &options->process, &config->process, err);
 }
 

@@ -60,6 +60,21 @@ static void sort_mounts(struct container_config *config)
 	}
 }
 
+/* A path of the host, as it is now, without links. */
+static int resolve_source(const struct mount_config *mount, char **ret_path, struct err *err)
+{
+	if (!str_eq(mount->type, "bind")) {
+		*ret_path = xstrdup(mount->source);
+		return 0;
+	}
+	*ret_path = realpath(mount->source, NULL);
+	if (!*ret_path && errno == ENOENT)
+		return err_set(err, -ENOENT, "path '%s' does not exist", mount->source);
+	if (!*ret_path)
+		return err_set(err, -errno, "cannot use path '%s': %m", mount->source);
+	return 0;
+}
+
 int container_resolve_mounts(const struct container_config *given, json_t *image_volumes,
 			     struct container_config *config, struct err *err)
 {
@@ -67,10 +82,14 @@ int container_resolve_mounts(const struct container_config *given, json_t *image
 	json_t *unused;
 	int r = 0;
 
-	VEC_EACH (&given->mounts, it)
+	VEC_EACH (&given->mounts, it) {
+		AUTO_FREE char *source = NULL;
+
 		if (r == 0)
-			r = add_mount(config, it->type, it->source, it->destination, it->options,
-				      err);
+			r = resolve_source(it, &source, err);
+		if (r == 0)
+			r = add_mount(config, it->type, source, it->destination, it->options, err);
+	}
 	json_object_foreach (image_volumes, path, unused) {
 		AUTO_FREE char *plain = xstrdup(path);
 

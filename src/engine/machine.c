@@ -162,8 +162,6 @@ struct machine_needs machine_needs_of(const struct container_config *config)
 	VEC_EACH (&config->mounts, it) {
 		bool read_only = strv_contains(it->options, "ro");
 
-		if (str_eq(it->type, "bind"))
-			needs.devices.shares++;
 		if (!str_eq(it->type, "volume"))
 			continue;
 		needs.devices.disks++;

@@ -97,6 +97,7 @@ static int fill_launch(struct engine *engine, const struct container *container,
 		.timeline_origin_ns = log_timeline_get_origin(),
 	};
 	networks_fill_launch(engine, launch);
+	launch->share_server = path_join(engine->programs, "hull-share");
 	if (stdio)
 		launch->attach = (stdio->input ? CTL_ATTACH_INPUT : 0u) |
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);

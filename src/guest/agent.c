@@ -26,6 +26,7 @@
 #include "guest/net.h"
 #include "guest/process.h"
 #include "guest/rehearsal.h"
+#include "guest/shares.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 #include "proto/mux.h"
@@ -209,7 +210,7 @@ static int begin_session(struct agent *agent, struct err *err)
 		if (agent->trees[i] < 0)
 			return agent->trees[i];
 	}
-	return 0;
+	return shares_serve(agent->root_tree, &session->process, err);
 }
 
 static int handle_session(struct agent *agent, const uint8_t *payload, size_t size)

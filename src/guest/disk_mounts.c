@@ -16,6 +16,7 @@
 #include "guest/disks.h"
 #include "guest/fill.h"
 #include "guest/mounts.h"
+#include "guest/shares.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 
@@ -243,6 +244,30 @@ bool mounts_is_device(uint32_t type)
 	return type == MSG_MOUNT_BLOCK || type == MSG_MOUNT_SHARE || type == MSG_MOUNT_VOLUME;
 }
 
+/* Where device number index is mounted: a directory, or a file for a single file of the host. */
+static int make_place(size_t index, bool is_file, char place[64], struct err *err)
+{
+	int r;
+
+	snprintf(place, 64, DEVICE_FORMAT, index);
+	r = is_file ? mknod(place, S_IFREG | 0644, 0) : mkdir(place, 0755);
+	return r < 0 && errno != EEXIST ? err_set(err, -errno, "cannot make '%s': %m", place) : 0;
+}
+
+static int mount_share(const struct msg_mount *message, size_t index, struct err *err)
+{
+	bool is_file = str_eq(message->options, "file");
+	char place[64];
+	int r = make_place(index, is_file, place, err);
+
+	if (r == 0)
+		r = shares_mount(message->source, place, is_file, err);
+	if (r < 0)
+		return r;
+	device_mounted[index] = true;
+	return clone_of(place, err);
+}
+
 /* What to give to mount(2). */
 struct device_mount {
 	char device[DISK_PATH_MAX];
@@ -255,16 +280,10 @@ static int describe_device(const struct msg_mount *message, struct device_mount 
 			   struct err *err)
 {
 	const char *options = message->options;
-	int r = 0;
+	int r;
 
-	if (message->type == MSG_MOUNT_SHARE) {
-		snprintf(mount->device, sizeof(mount->device), "%s", message->source);
-		snprintf(mount->type, sizeof(mount->type), "9p");
-		sbuf_add(&mount->data, "trans=virtio,version=9p2000.L");
-	} else {
-		snprintf(mount->type, sizeof(mount->type), "ext4");
-		r = disk_find(message->source, mount->device, err);
-	}
+	snprintf(mount->type, sizeof(mount->type), "ext4");
+	r = disk_find(message->source, mount->device, err);
 	if (message->type == MSG_MOUNT_BLOCK) {
 		size_t length = strcspn(options, ",");
 
@@ -284,9 +303,11 @@ int mounts_device(const struct msg_mount *message, size_t index, struct err *err
 	char place[64];
 	int r;
 
-	snprintf(place, sizeof(place), DEVICE_FORMAT, index);
-	if (mkdir(place, 0755) < 0 && errno != EEXIST)
-		return err_set(err, -errno, "cannot make '%s': %m", place);
+	if (message->type == MSG_MOUNT_SHARE)
+		return mount_share(message, index, err);
+	r = make_place(index, false, place, err);
+	if (r < 0)
+		return r;
 	r = describe_device(message, &device, err);
 	if (r == 0 && mount(device.device, place, device.type, device.flags,
 			    str_or(device.data.text, "")) < 0)

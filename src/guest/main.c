@@ -8,7 +8,6 @@
  * initramfs held is deleted once it is used. A container that got out of its root would find an
  * empty directory.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -31,6 +30,7 @@
 #include "guest/modules.h"
 #include "guest/mounts.h"
 #include "guest/net.h"
+#include "guest/port.h"
 #include "guest/power.h"
 #include "guest/rehearsal.h"
 #include "guest/sys.h"
@@ -82,39 +82,12 @@ static int enter_base(struct err *err)
 	return 0;
 }
 
-/* The device of the port that the host calls "agent": -ENOENT while it is not there. */
-static int open_port(void)
-{
-	DIR *dir = opendir("/sys/class/virtio-ports");
-	struct dirent *entry;
-	int fd = -ENOENT;
-
-	while (dir && fd == -ENOENT && (entry = readdir(dir))) {
-		char path[300];
-		char name[64];
-
-		snprintf(path, sizeof(path), "/sys/class/virtio-ports/%s/name", entry->d_name);
-		if (sys_read_file(path, name, sizeof(name)) <= 0)
-			continue;
-		name[strcspn(name, "\n")] = '\0';
-		if (!str_eq(name, PORT_NAME))
-			continue;
-		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
-		fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-		if (fd < 0)
-			fd = -errno;
-	}
-	if (dir)
-		closedir(dir);
-	return fd;
-}
-
 /* Ports come with a delay: each kernel event is a reason to look again. */
 static int wait_for_port(int uevent_fd)
 {
 	for (;;) {
 		char event[4096];
-		int fd = open_port();
+		int fd = port_open(PORT_NAME);
 
 		if (fd != -ENOENT)
 			return fd;

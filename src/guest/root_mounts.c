@@ -258,6 +258,31 @@ static int attach_bind(int root_fd, const struct msg_mount *mount_message, struc
 		     : 0;
 }
 
+static int open_file_place(int root_fd, const char *path);
+
+/* What is a file of the host has to be mounted on one. */
+static int open_target(int root_fd, const struct msg_mount *mount_message, struct err *err)
+{
+	const char *path = mount_message->target;
+	bool is_file =
+		mount_message->type == MSG_MOUNT_SHARE && str_eq(mount_message->options, "file");
+	int target =
+		is_file ? open_file_place(root_fd, path) : mounts_make_dirs(root_fd, path, 0755);
+	struct stat st;
+
+	if (target == -ENOTDIR)
+		return err_set(err, target, "cannot mount a directory on '%s', which is none",
+			       path);
+	if (target < 0)
+		return err_set(err, target, "cannot make '%s': %m", path);
+	if (is_file && fstat(target, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(target);
+		return err_set(err, -EISDIR, "cannot mount a file on '%s', which is a directory",
+			       path);
+	}
+	return target;
+}
+
 static int attach_mount(int root_fd, const struct msg_mount *mount_message, int tree,
 			struct err *err)
 {
@@ -266,12 +291,9 @@ static int attach_mount(int root_fd, const struct msg_mount *mount_message, int 
 
 	if (mount_message->type == MSG_MOUNT_BIND)
 		return attach_bind(root_fd, mount_message, err);
-	target = mounts_make_dirs(root_fd, mount_message->target, 0755);
-	if (target == -ENOTDIR)
-		return err_set(err, target, "cannot mount on '%s': it is not a directory",
-			       mount_message->target);
+	target = open_target(root_fd, mount_message, err);
 	if (target < 0)
-		return err_set(err, target, "cannot make '%s': %m", mount_message->target);
+		return target;
 	if (mount_message->type == MSG_MOUNT_TMPFS) {
 		r = mount_at(target, "tmpfs", "tmpfs",
 			     MS_NOSUID | MS_NODEV | (mount_message->read_only ? MS_RDONLY : 0),

@@ -106,7 +106,8 @@ enum msg_mount_type {
 	MSG_MOUNT_TMPFS = 0,  /* options: mount data such as size=64m,mode=1777 */
 	MSG_MOUNT_BLOCK = 1,  /* source: a disk's serial; options: file system type and mount data:
 				 "ext4,noatime" */
-	MSG_MOUNT_SHARE = 2,  /* source: a 9p mount tag; options: mount data */
+	MSG_MOUNT_SHARE = 2,  /* source: number of a share (proto/share.h), in order; options:
+				 "directory" or "file" */
 	MSG_MOUNT_BIND = 3,   /* source: an absolute path inside the container */
 	MSG_MOUNT_VOLUME = 4, /* source: serial of a disk with ext4, which, if it is empty, gets
 				 what the root has at target; options: mount data */

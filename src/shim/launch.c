@@ -36,6 +36,7 @@ static const struct {
 	{ "domain", offsetof(struct launch, domain), false },
 	{ "nameservers", offsetof(struct launch, nameservers), false },
 	{ "hostPorts", offsetof(struct launch, host_ports), false },
+	{ "shareServer", offsetof(struct launch, share_server), false },
 };
 
 static const struct {

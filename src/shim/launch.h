@@ -54,7 +54,8 @@ struct launch {
 	char *host_ports;         /* the same (net/client.h); NULL: none */
 	bool tap;
 	VEC(struct launch_volume) volumes;
-	uint32_t attach; /* enum ctl_attach: what the first client gets of the main process */
+	char *share_server; /* path of hull-share; NULL: nothing is shared */
+	uint32_t attach;    /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */
 	bool debug;
 	uint64_t timeline_origin_ns;

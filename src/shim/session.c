@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "proto/msg.h"
+#include "shim/shares.h"
 
 #define SHM_BYTES_DEFAULT (64ull << 20)
 
@@ -233,6 +235,18 @@ static void fill_volume(const struct mount_config *mount, const struct launch_vo
 	msg->type = fill ? MSG_MOUNT_VOLUME : MSG_MOUNT_BLOCK;
 }
 
+static void fill_share(const struct mount_config *mount, unsigned number, struct sbuf *source,
+		       struct sbuf *options, struct msg_mount *msg)
+{
+	struct stat st;
+	bool is_file = stat(shares_source(mount), &st) == 0 && !S_ISDIR(st.st_mode);
+
+	sbuf_addf(source, "%u", number);
+	sbuf_add(options, is_file ? "file" : "directory");
+	msg->type = MSG_MOUNT_SHARE;
+	msg->read_only = shares_is_read_only(mount);
+}
+
 /* The texts of the mounts that are not the configuration's own. */
 struct mount_texts {
 	struct sbuf source, options;
@@ -241,6 +255,8 @@ struct mount_texts {
 static int fill_mounts(const struct container_config *config, const struct launch *launch,
 		       struct msg_session *msg, struct mount_texts *texts, struct err *err)
 {
+	unsigned share = 0;
+
 	if (config->mounts.count > MSG_MOUNTS_MAX)
 		return err_set(err, -E2BIG, "more than %d mounts", MSG_MOUNTS_MAX);
 	VEC_EACH (&config->mounts, it) {
@@ -254,6 +270,8 @@ static int fill_mounts(const struct container_config *config, const struct launc
 			mount->read_only = strv_contains(it->options, "ro");
 		} else if (str_eq(it->type, "tmpfs")) {
 			add_options(&texts[i].options, it->options, &mount->read_only);
+		} else if (shares_source(it)) {
+			fill_share(it, share++, &texts[i].source, &texts[i].options, mount);
 		} else {
 			return err_set(err, -ENOTSUP, "mounts of type '%s' are not available",
 				       it->type);

@@ -77,6 +77,7 @@ struct shim {
 	bool has_template;
 	bool template_used;        /* by the machine that runs */
 	struct mux *guest;         /* owned; NULL between runs */
+	pid_t share_pid;           /* of the file server; 0: none */
 	struct vm *retired_vm;     /* owned; ended, freed by the undertaker */
 	struct mux *retired_guest; /* owned; the same */
 	struct loop_source *undertaker;

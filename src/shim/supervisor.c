@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "proto/msg.h"
 #include "shim/session.h"
+#include "shim/shares.h"
 #include "shim/volume_files.h"
 
 #define START_DEADLINE_MS 30000 /* from the restored machine to the process's start */
@@ -409,6 +410,7 @@ static int send_session(struct shim *shim, struct err *err)
 
 static int boot(struct shim *shim, bool use_template, struct err *err)
 {
+	const struct container_config *config = &shim->container->config;
 	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
 	AUTO_FREE char *scratch = path_join(dir, "scratch.img");
 	AUTO_FREE char *layers = path_join(shim->launch.root, "layers");
@@ -424,6 +426,7 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 		.console_path = console,
 		.log_path = emulator_log,
 	};
+	AUTO_CLOSE int files = -1;
 	int r;
 
 	for (size_t i = 0; i < nets_count(shim->nets); i++)
@@ -431,6 +434,11 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
 	VEC_EACH (&shim->launch.volumes, it)
 		options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
+	r = shares_start(shim->launch.share_server, config, emulator_log, &files, &shim->share_pid,
+			 err);
+	if (r < 0)
+		return r;
+	options.files_fd = files > 0 ? files : 0;
 	r = vm_spawn(&options, &shim->vm, err);
 	if (r < 0)
 		return r;
@@ -453,11 +461,18 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	return 0;
 }
 
+static void end_shares(struct shim *shim)
+{
+	shares_end(shim->share_pid);
+	shim->share_pid = 0;
+}
+
 static void free_machine(struct shim *shim)
 {
 	relay_clear(shim);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
+	end_shares(shim);
 }
 
 /* As free_machine, from inside the machine's or the channel's own callback: freed when that
@@ -478,6 +493,7 @@ static void on_undertaker(void *ctx)
 
 	shim->retired_guest = mux_free(shim->retired_guest);
 	shim->retired_vm = vm_free(shim->retired_vm);
+	end_shares(shim);
 }
 
 /* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */

@@ -196,6 +196,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.nics = options->nics,
 		.extent_dirs = options->extent_dirs,
 		.has_console = options->console_path,
+		.has_files = options->files_fd > 0,
 	};
 	int r = open_console(qemu, options->console_path, &console, err);
 
@@ -220,7 +221,9 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		launch.empty_dir = qemu->empty_dir;
 		launch.tsc_khz = launch_measure_tsc_khz();
 	}
-	return launch_start(&launch, state, -1, console, options->log_path, ret_process, err);
+	return launch_start(&launch, state, -1, console,
+			    options->files_fd > 0 ? options->files_fd : -1, options->log_path,
+			    ret_process, err);
 }
 
 static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)

@@ -47,6 +47,8 @@ static const char *const fixed_args[] = {
 	"-device",
 	"virtserialport,chardev=agent,name=agent,bus=vser.0",
 	"-device",
+	"virtserialport,chardev=files,name=files,bus=vser.0",
+	"-device",
 	"virtio-scsi-device,id=scsi0",
 };
 
@@ -143,6 +145,10 @@ static void add_channels(char ***argv, const struct launch *launch)
 	else
 		add(argv, "-chardev", "null,id=console");
 	add(argv, "-serial", "chardev:console");
+	if (launch->has_files)
+		add(argv, "-chardev", "socket,id=files,fd=%d", LAUNCH_FD_FILES);
+	else
+		add(argv, "-chardev", "null,id=files");
 }
 
 static bool is_read_only(const struct machine_devices *devices, unsigned int slot)
@@ -311,7 +317,8 @@ static int confine(const struct launch *launch, struct err *err)
 }
 
 int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
-		 const char *log_path, struct launch_process *ret_process, struct err *err)
+		 int files_fd, const char *log_path, struct launch_process *ret_process,
+		 struct err *err)
 {
 	AUTO_STRV char **argv = launch_argv(launch);
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -342,6 +349,7 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 		{ launch->use == LAUNCH_RESTORE ? -1 : state_fd, LAUNCH_FD_SAVE },
 		{ ram_fd, LAUNCH_FD_RAM },
 		{ console_fd, LAUNCH_FD_CONSOLE },
+		{ files_fd, LAUNCH_FD_FILES },
 	};
 	struct proc_fd fds[5 + ARRAY_SIZE(optional) + MACHINE_NICS_MAX] = {
 		{ nothing, 0 },

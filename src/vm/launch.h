@@ -28,7 +28,8 @@ enum launch_fd {
 	LAUNCH_FD_RAM = 6,
 	LAUNCH_FD_CONSOLE = 7,
 	LAUNCH_FD_SAVE = 8, /* where a template's state is saved to */
-	LAUNCH_FD_NIC = 9,  /* the first of MACHINE_NICS_MAX */
+	LAUNCH_FD_FILES = 9,
+	LAUNCH_FD_NIC = 10, /* the first of MACHINE_NICS_MAX */
 };
 
 struct launch {
@@ -43,6 +44,7 @@ struct launch {
 	const char *initramfs;
 	const char *console_path; /* NULL: as has_console says */
 	bool has_console;         /* boot messages go to LAUNCH_FD_CONSOLE; else they are lost */
+	bool has_files;           /* the port "files" is LAUNCH_FD_FILES; else nobody answers it */
 	uint32_t tsc_khz;         /* of the host */
 };
 
@@ -60,12 +62,13 @@ struct launch_process {
 	int64_t log_offset; /* where its messages begin in the log */
 };
 
-/* Starts the emulator, which dies with the calling thread. state_fd, ram_fd and console_fd
- * (borrowed, -1 none) become LAUNCH_FD_STATE (of a template: LAUNCH_FD_SAVE; both
- * when it is derived), LAUNCH_FD_RAM and LAUNCH_FD_CONSOLE. log_path: where
+/* Starts the emulator, which dies with the calling thread. state_fd, ram_fd, console_fd and
+ * files_fd (borrowed, -1 none) become LAUNCH_FD_STATE (of a template: LAUNCH_FD_SAVE; both
+ * when it is derived), LAUNCH_FD_RAM, LAUNCH_FD_CONSOLE and LAUNCH_FD_FILES. log_path: where
  * its messages are appended. */
 int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
-		 const char *log_path, struct launch_process *ret_process, struct err *err);
+		 int files_fd, const char *log_path, struct launch_process *ret_process,
+		 struct err *err);
 /* The last line that the emulator wrote to its log since it started ("" if none); owned. */
 char *launch_last_words(const char *log_path, int64_t log_offset);
 

@@ -136,7 +136,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		return err_set(err, -errno, "cannot allocate the template's memory: %m");
 	r = maker_prepare(maker, scratch, initramfs, empty_dir, err);
 	if (r == 0)
-		r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, maker->log_path,
+		r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, -1, maker->log_path,
 				 &process, err);
 	if (r < 0)
 		return r;

@@ -49,6 +49,7 @@ struct vm_options {
 	const char *extent_dirs[2]; /* where what a VMDK disk consists of lies; NULL: none */
 	const char *console_path;   /* boot messages are appended here, at most VM_CONSOLE_MAX */
 	const char *log_path;       /* the emulator's own messages */
+	int files_fd; /* borrowed: who serves the port "files" (proto/share.h); 0: nobody */
 };
 
 struct vm;

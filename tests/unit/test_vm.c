@@ -291,7 +291,7 @@ static void test_launch_fills_slots(void **state)
 			       "path=/empty,security_model=none,multidevs=remap,readonly=on"));
 	assert_non_null(argument_after(argv, "-netdev", "hubport,id=n0"));
 	assert_string_equal(argument_after(argv, "-netdev", "dgram"),
-			    "dgram,id=n1,local.type=fd,local.str=10");
+			    "dgram,id=n1,local.type=fd,local.str=11");
 }
 
 static void test_device_sets(void **state)
@@ -328,7 +328,7 @@ static void test_launch_reports_what_cannot_start(void **state)
 	struct err err = { 0 };
 
 	shape.qemu = "/nowhere/qemu";
-	assert_int_equal(launch_start(&launch, -1, -1, -1, log, &process, &err), -ENOENT);
+	assert_int_equal(launch_start(&launch, -1, -1, -1, -1, log, &process, &err), -ENOENT);
 	assert_string_equal(err.message, "cannot start '/nowhere/qemu': No such file or directory");
 }
 

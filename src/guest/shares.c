@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three threads, each of which only waits for one thing: requests of the kernel, the host, and
+ * (echo) what the kernel does with what the host tells. An answer must never wait behind the
+ * latter: that may wait for a lock which is held until the answer comes.
+ */
+#include "guest/shares.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "guest/port.h"
+#include "guest/sys.h"
+#include "guest/user.h"
+#include "proto/share.h"
+
+#define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
+#define NOTES_PIPE_SIZE (1 << 20) /* what the host may have under way fits */
+#define ACCOUNTS_MAX ((size_t)4 * 1024 * 1024)
+
+static struct {
+	int fuse_fds[SHARE_COUNT_MAX];
+	int places[SHARE_COUNT_MAX]; /* roots, O_PATH */
+	size_t count;
+	int port;
+	int notes[2];
+	pthread_mutex_t port_lock;
+} shares = { .port = -1, .port_lock = PTHREAD_MUTEX_INITIALIZER };
+
+int shares_mount(const char *share, const char *place, bool is_file, struct err *err)
+{
+	AUTO_CLOSE int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char options[128];
+	uint32_t number;
+
+	if (str_parse_u32(share, &number) < 0 || number != shares.count ||
+	    number >= SHARE_COUNT_MAX)
+		return err_set(err, -EINVAL, "there is no share '%s'", share);
+	if (fuse < 0)
+		return err_set(err, -errno, "cannot open /dev/fuse: %m");
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=%o,user_id=0,group_id=0,allow_other,default_permissions", fuse,
+		 is_file ? S_IFREG : S_IFDIR);
+	if (mount("hull", place, "fuse", MS_NOSUID | MS_NODEV, options) < 0)
+		return err_set(err, -errno, "cannot mount share '%s': %m", share);
+	shares.places[shares.count] = open(place, O_PATH | O_CLOEXEC);
+	shares.fuse_fds[shares.count++] = TAKE_FD(fuse);
+	return 0;
+}
+
+static int send_frame(uint16_t share, uint16_t type, uint8_t *frame, size_t size)
+{
+	struct share_header header = { (uint32_t)size, share, type };
+	int r;
+
+	share_header_encode(&header, frame);
+	pthread_mutex_lock(&shares.port_lock);
+	r = fd_write_all(shares.port, frame, SHARE_HEADER_SIZE + size);
+	pthread_mutex_unlock(&shares.port_lock);
+	return r;
+}
+
+/* --- from the kernel --- */
+
+/* False when the share is unmounted. */
+static bool take_request(size_t share, uint8_t *frame)
+{
+	ssize_t n = read(shares.fuse_fds[share], frame + SHARE_HEADER_SIZE, SHARE_PAYLOAD_MAX);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN || errno == ENOENT;
+	return send_frame((uint16_t)share, SHARE_FUSE, frame, (size_t)n) == 0;
+}
+
+static void *serve_requests(void *unused)
+{
+	uint8_t *frame = xmalloc(FRAME_MAX);
+	struct pollfd fds[SHARE_COUNT_MAX];
+
+	while (shares.count == 1)
+		if (!take_request(0, frame))
+			_exit(0);
+	for (size_t i = 0; i < shares.count; i++) {
+		fd_set_nonblock(shares.fuse_fds[i], true);
+		fds[i] = (struct pollfd){ .fd = shares.fuse_fds[i], .events = POLLIN };
+	}
+	for (;;) {
+		size_t left = 0;
+
+		poll(fds, shares.count, -1);
+		for (size_t i = 0; i < shares.count; i++) {
+			if (fds[i].revents && !take_request(i, frame))
+				fds[i].fd = -1;
+			left += fds[i].fd >= 0;
+		}
+		if (!left)
+			_exit(0);
+	}
+	return unused;
+}
+
+/* --- from the host --- */
+
+static void take_frame(const struct share_header *header, const uint8_t *frame)
+{
+	switch (header->type) {
+	case SHARE_FUSE:
+		/* What the kernel refuses is about something that it has forgotten. */
+		(void)!write(shares.fuse_fds[header->share], frame + SHARE_HEADER_SIZE,
+			     header->length);
+		break;
+	case SHARE_NOTIFY:
+	case SHARE_ECHO:
+		fd_write_all(shares.notes[1], frame, SHARE_HEADER_SIZE + header->length);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Handles the whole frames in the buffer and moves the rest to its begin; returns its size. */
+static size_t take_frames(uint8_t *buffer, size_t size)
+{
+	size_t at = 0;
+
+	while (size - at >= SHARE_HEADER_SIZE) {
+		struct share_header header;
+
+		if (!share_header_decode(buffer + at, &header) || header.share >= shares.count)
+			_exit(1);
+		if (size - at - SHARE_HEADER_SIZE < header.length)
+			break;
+		take_frame(&header, buffer + at);
+		at += SHARE_HEADER_SIZE + header.length;
+	}
+	if (at)
+		memmove(buffer, buffer + at, size - at);
+	return size - at;
+}
+
+static void *serve_host(void *unused)
+{
+	uint8_t *buffer = xmalloc(FRAME_MAX + 4096);
+	size_t size = 0;
+
+	for (;;) {
+		ssize_t n = read(shares.port, buffer + size, FRAME_MAX + 4096 - size);
+
+		if (n < 0 && errno == EAGAIN) {
+			fd_wait(shares.port, POLLIN, -1);
+			continue;
+		}
+		if (n <= 0 && errno != EINTR)
+			_exit(1); /* the host's side is gone: all that is asked for now fails */
+		if (n > 0)
+			size = take_frames(buffer, size + (size_t)n);
+	}
+	return unused;
+}
+
+/* --- what happened on the host --- */
+
+static void echo_create(int dir, const char *name, mode_t type)
+{
+	if (S_ISDIR(type))
+		mkdirat(dir, name, 0755);
+	else if (S_ISLNK(type))
+		(void)!symlinkat("?", dir, name); /* where it leads is asked for later */
+	else if (S_ISREG(type) || S_ISFIFO(type) || S_ISSOCK(type))
+		mknodat(dir, name, type | 0644, 0);
+}
+
+/* Through an O_PATH descriptor, so that no link of the container's is followed. */
+static void echo_change(int dir, const char *name, uint8_t op)
+{
+	AUTO_CLOSE int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char path[64];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || S_ISLNK(st.st_mode))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (op == SHARE_ECHO_ATTRIB) {
+		chmod(path, st.st_mode & 07777);
+	} else if (S_ISREG(st.st_mode) && op == SHARE_ECHO_MODIFY) {
+		(void)!truncate(path, st.st_size);
+	} else if (S_ISREG(st.st_mode)) {
+		AUTO_CLOSE int file = open(path, O_WRONLY | O_CLOEXEC);
+	}
+}
+
+static void echo(int root, const uint8_t *payload, size_t size)
+{
+	mode_t type = le_get32(payload + 1);
+	AUTO_FREE char *path =
+		xstrndup((const char *)payload + SHARE_ECHO_FIXED, size - SHARE_ECHO_FIXED);
+	char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	AUTO_CLOSE int dir = -1;
+
+	if (slash)
+		*slash = '\0';
+	dir = sys_open_no_links(root, slash ? path : ".", O_PATH | O_DIRECTORY);
+	if (dir < 0 || !*name)
+		return;
+	if (payload[0] == SHARE_ECHO_CREATE)
+		echo_create(dir, name, type);
+	else if (payload[0] == SHARE_ECHO_DELETE)
+		unlinkat(dir, name, S_ISDIR(type) ? AT_REMOVEDIR : 0);
+	else
+		echo_change(dir, name, payload[0]);
+}
+
+static void *serve_notes(void *unused)
+{
+	uint8_t *frame = xmalloc(FRAME_MAX);
+	uint8_t done[SHARE_HEADER_SIZE + sizeof(uint32_t)];
+	struct share_header header;
+
+	while (fd_read_exact(shares.notes[0], frame, SHARE_HEADER_SIZE) == 0 &&
+	       share_header_decode(frame, &header) &&
+	       fd_read_exact(shares.notes[0], frame, header.length) == 0) {
+		if (header.type == SHARE_NOTIFY)
+			(void)!write(shares.fuse_fds[header.share], frame, header.length);
+		else if (header.length > SHARE_ECHO_FIXED)
+			echo(shares.places[header.share], frame, header.length);
+		le_put32(done + SHARE_HEADER_SIZE, 1);
+		send_frame(0, SHARE_DONE, done, sizeof(uint32_t));
+	}
+	_exit(1);
+	return unused;
+}
+
+/* --- start --- */
+
+static void read_accounts(int root_fd, const char *path, char **ret_text)
+{
+	AUTO_CLOSE int fd = sys_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    fd_read_text(fd, ACCOUNTS_MAX, ret_text, NULL) < 0)
+		*ret_text = xstrdup("");
+}
+
+/* One that is not there is found out, and told, when the process is started. */
+static void find_user(int root_fd, const char *spec, struct user *ret_user)
+{
+	AUTO_FREE char *passwd = NULL;
+	AUTO_FREE char *group = NULL;
+
+	if (!*spec)
+		return;
+	read_accounts(root_fd, "/etc/passwd", &passwd);
+	read_accounts(root_fd, "/etc/group", &group);
+	user_lookup(passwd, group, spec, NULL, ret_user, NULL);
+}
+
+static void close_others(void)
+{
+	for (int fd = 3; fd < 1024; fd++) {
+		bool needed = fd == shares.port || fd == shares.notes[0] || fd == shares.notes[1];
+
+		for (size_t i = 0; i < shares.count && !needed; i++)
+			needed = fd == shares.fuse_fds[i] || fd == shares.places[i];
+		if (!needed)
+			close(fd);
+	}
+}
+
+static void serve(const struct user *user)
+{
+	uint8_t hello[SHARE_HEADER_SIZE + 3 * sizeof(uint32_t)];
+	pthread_t requests;
+	pthread_t host;
+
+	prctl(PR_SET_NAME, "hull-files");
+	close_others();
+	/* This thread is the one that echoes. */
+	le_put32(hello + SHARE_HEADER_SIZE, user->uid);
+	le_put32(hello + SHARE_HEADER_SIZE + 4, user->gid);
+	le_put32(hello + SHARE_HEADER_SIZE + 8, (uint32_t)syscall(SYS_gettid));
+	if (send_frame(0, SHARE_HELLO, hello, 3 * sizeof(uint32_t)) < 0 ||
+	    pthread_create(&requests, NULL, serve_requests, NULL) != 0 ||
+	    pthread_create(&host, NULL, serve_host, NULL) != 0)
+		_exit(1);
+	serve_notes(NULL);
+}
+
+int shares_serve(int root_fd, const struct msg_process *process, struct err *err)
+{
+	struct user user = { 0 };
+	pid_t pid;
+
+	if (!shares.count)
+		return 0;
+	find_user(root_fd, process->user, &user);
+	shares.port = port_open(SHARE_PORT);
+	if (shares.port < 0)
+		return err_set(err, shares.port, "cannot open the port '" SHARE_PORT "': %m");
+	if (pipe2(shares.notes, O_CLOEXEC) < 0)
+		return err_set(err, -errno, "cannot make a pipe: %m");
+	fcntl(shares.notes[1], F_SETPIPE_SZ, NOTES_PIPE_SIZE);
+	pid = fork();
+	if (pid == 0)
+		serve(&user);
+	/* Only the child's count: with its end, whoever waits for a share is told. */
+	close(shares.port);
+	close(shares.notes[0]);
+	close(shares.notes[1]);
+	for (size_t i = 0; i < shares.count; i++) {
+		close(shares.fuse_fds[i]);
+		close(shares.places[i]);
+	}
+	return pid < 0 ? err_set(err, -errno, "cannot serve shared directories: %m") : 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directories and files of the host. Each is a FUSE mount whose server is on the host (hull-share):
+ * a process beside hull-init carries what the kernel asks and what it is answered between
+ * /dev/fuse and the "files" port (proto/share.h), and repeats what happens on the host, so that
+ * programs which watch for changes see it.
+ */
+#ifndef GUEST_SHARES_H
+#define GUEST_SHARES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "proto/msg.h"
+
+/* Mounts share number `share` at place, a directory or (is_file) a file. Nothing in it can be
+ * reached before shares_serve. */
+int shares_mount(const char *share, const char *place, bool is_file, struct err *err);
+/* Starts serving what was mounted, if anything was. root_fd: of the container, whose user the files
+ * belong to. */
+int shares_serve(int root_fd, const struct msg_process *process, struct err *err);
+
+#endif

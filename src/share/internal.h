@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of hull-share have in common. */
+#ifndef SHARE_INTERNAL_H
+#define SHARE_INTERNAL_H
+
+#include <linux/fuse.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/vec.h"
+#include "proto/share.h"
+#include "share/node.h"
+#include "share/server.h"
+
+#define HANDLES_MAX 65536
+#define NOTES_MAX 1024     /* that wait for the guest or are with it */
+#define NOTES_SENT_MAX 128 /* with the guest */
+
+struct share {
+	struct share_server *server;
+	uint16_t index;
+	int root_fd; /* owned, O_PATH */
+	bool read_only;
+	struct node_table nodes;
+};
+
+struct handle {
+	struct share *share; /* NULL: free */
+	struct node *node;   /* used */
+	int fd;              /* owned; -1: of an echo */
+};
+
+/* Something to tell the guest that it handles in its own time. */
+struct note {
+	uint8_t op;          /* enum share_echo_op; 0: forget the pages of node */
+	struct share *share; /* whose */
+	struct node *dir;    /* used; NULL: node is meant by itself */
+	char *name;          /* owned; in dir */
+	struct node *node;   /* used; may be NULL */
+	struct stat st;      /* what was or is there */
+};
+
+struct share_server {
+	int channel; /* owned */
+	int events;  /* owned: inotify; -1 there are no more of it */
+	struct share shares[SHARE_COUNT_MAX];
+	size_t share_count;
+	bool has_hello;
+	bool maps; /* owners: not as root */
+	uid_t own_uid;
+	gid_t own_gid;
+	uid_t guest_uid;
+	gid_t guest_gid;
+	uint32_t echo_task;
+	VEC(struct handle) handles;
+	size_t handle_hint;
+	struct note notes[NOTES_MAX]; /* a ring */
+	size_t note_first, note_count, note_sent;
+	uint8_t *in; /* owned */
+	size_t in_start, in_end;
+	uint8_t *out; /* owned: one frame */
+};
+
+/* fs.c */
+
+/* Carries out one request of the guest and answers it. -EPROTO when it is none. */
+int fs_request(struct share *share, const uint8_t *data, size_t size);
+/* An O_PATH descriptor of what a node is, and its state. -ESTALE when something else is there. */
+int fs_open_node(const struct share *share, const struct node *node, struct stat *ret_stat);
+void fs_unwatch(void *share, int watch);
+void fs_use(struct node *node);
+void fs_unuse(struct share *share, struct node *node);
+
+/* watch.c */
+
+/* What the server itself is about to do: changes that the guest knows of. */
+struct watch_own {
+	const struct share *share;
+	struct {
+		int watch;
+		const char *name; /* "": the directory itself */
+	} places[4];
+	size_t count;
+};
+/* Watches a directory known by an O_PATH descriptor. */
+void watch_add(struct share *share, struct node *dir, int path_fd);
+/* Takes all that has happened; what own (or NULL) names is the server's own doing. */
+void watch_drain(struct share_server *server, const struct watch_own *own);
+/* Sends notes, as many as the guest may have. */
+void watch_send_notes(struct share_server *server);
+/* The guest has handled so many. -EPROTO when it never had them. */
+int watch_done(struct share_server *server, uint32_t count);
+/* The note about a name that has the operation and is under way; NULL: none. */
+struct note *watch_find_note(struct share_server *server, uint8_t op, const struct node *dir,
+			     const char *name);
+void watch_drop_notes(struct share_server *server);
+
+/* server.c */
+
+/* Sends server->out, of whose payload size bytes are filled in. */
+int server_send(struct share_server *server, uint16_t share, uint16_t type, size_t size);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hull-share: started by the shim (shim/shares.c), never by hand. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "share/server.h"
+
+/* Arguments: "rw" or "ro" for each root. */
+int main(int argc, char **argv)
+{
+	CLEANUP(share_server_freep) struct share_server *server = NULL;
+	struct rlimit files;
+	struct err err = { 0 };
+	struct stat st;
+	int r;
+
+	log_init("hull-share", LOG_LEVEL_WARNING);
+	if (argc < 2 || fstat(SHARE_FD_CHANNEL, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		fputs("hull-share is started by hull, not by hand\n", stderr);
+		return 64;
+	}
+	umask(0); /* the guest's is applied there */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	server = share_server_new(SHARE_FD_CHANNEL);
+	for (int i = 1; i < argc; i++)
+		if (share_server_add(server, SHARE_FD_ROOT + i - 1, str_eq(argv[i], "ro"), &err) <
+		    0) {
+			log_error("%s", err.message);
+			return 1;
+		}
+	do
+		r = share_server_turn(server, -1);
+	while (r > 0);
+	if (r < 0) {
+		errno = -r;
+		log_error("the channel to the guest ended: %m");
+	}
+	return r < 0;
+}

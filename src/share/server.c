@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "share/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "share/internal.h"
+
+#define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
+#define IN_SIZE (2 * FRAME_MAX)
+
+struct share_server *share_server_new(int channel)
+{
+	struct share_server *server = xcalloc(1, sizeof(*server));
+
+	server->channel = channel;
+	server->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	server->own_uid = geteuid();
+	server->own_gid = getegid();
+	server->maps = server->own_uid != 0;
+	server->in = xmalloc(IN_SIZE);
+	server->out = xmalloc(FRAME_MAX);
+	return server;
+}
+
+struct share_server *share_server_free(struct share_server *server)
+{
+	watch_drop_notes(server);
+	VEC_EACH (&server->handles, it)
+		if (it->share && it->fd >= 0)
+			close(it->fd);
+	VEC_FREE(&server->handles);
+	for (size_t i = 0; i < server->share_count; i++) {
+		node_table_release(&server->shares[i].nodes);
+		close(server->shares[i].root_fd);
+	}
+	close(server->channel);
+	if (server->events >= 0)
+		close(server->events);
+	free(server->in);
+	free(server->out);
+	free(server);
+	return NULL;
+}
+
+int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err)
+{
+	struct share *share = &server->shares[server->share_count];
+	struct stat st;
+
+	if (server->share_count == SHARE_COUNT_MAX || fstat(root_fd, &st) < 0) {
+		int code = server->share_count == SHARE_COUNT_MAX ? -E2BIG : -errno;
+
+		close(root_fd);
+		return err_set(err, code, "cannot share a directory: %m");
+	}
+	*share = (struct share){ .server = server,
+				 .index = (uint16_t)server->share_count,
+				 .root_fd = root_fd,
+				 .read_only = read_only };
+	node_table_init(&share->nodes, &st);
+	server->share_count++;
+	if (S_ISDIR(st.st_mode))
+		watch_add(share, node_find(&share->nodes, NODE_ROOT), root_fd);
+	return 0;
+}
+
+int server_send(struct share_server *server, uint16_t share, uint16_t type, size_t size)
+{
+	struct share_header header = { (uint32_t)size, share, type };
+
+	share_header_encode(&header, server->out);
+	return fd_write_all(server->channel, server->out, SHARE_HEADER_SIZE + size);
+}
+
+static int take_hello(struct share_server *server, const uint8_t *data, size_t size)
+{
+	if (size != 3 * sizeof(uint32_t))
+		return -EPROTO;
+	server->guest_uid = le_get32(data);
+	server->guest_gid = le_get32(data + 4);
+	server->echo_task = le_get32(data + 8);
+	server->has_hello = true;
+	return 0;
+}
+
+static int take_frame(struct share_server *server, const struct share_header *header,
+		      const uint8_t *payload)
+{
+	if (header->share >= server->share_count)
+		return -EPROTO;
+	switch (header->type) {
+	case SHARE_HELLO:
+		return take_hello(server, payload, header->length);
+	case SHARE_FUSE:
+		if (!server->has_hello)
+			return -EPROTO;
+		return fs_request(&server->shares[header->share], payload, header->length);
+	case SHARE_DONE:
+		if (header->length != sizeof(uint32_t))
+			return -EPROTO;
+		return watch_done(server, le_get32(payload));
+	default:
+		return -EPROTO;
+	}
+}
+
+static int parse(struct share_server *server)
+{
+	while (server->in_end - server->in_start >= SHARE_HEADER_SIZE) {
+		const uint8_t *at = server->in + server->in_start;
+		struct share_header header;
+		int r;
+
+		if (!share_header_decode(at, &header))
+			return -EPROTO;
+		if (server->in_end - server->in_start - SHARE_HEADER_SIZE < header.length)
+			break;
+		server->in_start += SHARE_HEADER_SIZE + header.length;
+		r = take_frame(server, &header, at + SHARE_HEADER_SIZE);
+		if (r < 0)
+			return r;
+	}
+	if (server->in_start == server->in_end)
+		server->in_start = server->in_end = 0;
+	if (IN_SIZE - server->in_start < FRAME_MAX) {
+		memmove(server->in, server->in + server->in_start,
+			server->in_end - server->in_start);
+		server->in_end -= server->in_start;
+		server->in_start = 0;
+	}
+	return 1;
+}
+
+static int take_input(struct share_server *server)
+{
+	ssize_t n;
+
+	do
+		n = read(server->channel, server->in + server->in_end, IN_SIZE - server->in_end);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? (errno == EAGAIN ? 1 : -errno) : 0;
+	server->in_end += (size_t)n;
+	return parse(server);
+}
+
+int share_server_turn(struct share_server *server, int timeout_ms)
+{
+	struct pollfd fds[] = {
+		{ .fd = server->channel, .events = POLLIN },
+		{ .fd = server->events, .events = POLLIN },
+	};
+	int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+
+	if (r < 0)
+		return errno == EINTR ? 1 : -errno;
+	r = 1;
+	if (fds[1].revents)
+		watch_drain(server, NULL);
+	if (fds[0].revents)
+		r = take_input(server);
+	watch_send_notes(server);
+	return r;
+}

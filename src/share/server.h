@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hull-share: the file server of one container's shared directories.
+ *
+ * Theory of operation. The guest mounts each share as FUSE; hull-init passes what its kernel asks
+ * through the "files" port (proto/share.h) to this process, which answers from the host's files.
+ * The guest is hostile: whatever it sends, this process reaches only what lies below the shares'
+ * roots. It opens by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), names have no slash, links are
+ * handed to the guest as text, and Landlock (set by the shim) holds even if this process is taken
+ * over.
+ *
+ * The guest caches names, attributes and pages. It may, because each directory that it knows is
+ * watched (inotify): what others change here is told to it. What the guest itself does causes such
+ * events too; they are taken out of the queue around each change (struct watch_own). Attributes are
+ * told to be stale at once, in order with the answers; all else is a note that the guest handles by
+ * the side, since it may have to wait for what is being answered. A note that is an echo makes the
+ * guest repeat what happened, so that programs which watch for changes see it there; this process
+ * answers the echoing task without doing anything.
+ *
+ * Owners. For an ordinary user all files that he owns are the container's user's; files of others
+ * are nobody's. Other owners that the container gives are kept in the attribute user.hull.owner.
+ * Run by root, owners are what they are.
+ */
+#ifndef SHARE_SERVER_H
+#define SHARE_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* Descriptors of the program: the channel, then the roots (O_PATH) in order. */
+#define SHARE_FD_CHANNEL 3
+#define SHARE_FD_ROOT 4
+
+struct share_server;
+
+/* channel is taken. */
+struct share_server *share_server_new(int channel);
+struct share_server *share_server_free(struct share_server *server);
+/* Takes root_fd: a directory or a file. */
+int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err);
+/* Handles what has come on the channel and from the host, waiting for it first (timeout_ms as of
+ * poll). 1 to go on, 0 at the end of the channel, or negative errno: -EPROTO the guest broke the
+ * protocol. */
+int share_server_turn(struct share_server *server, int timeout_ms);
+
+static inline void share_server_freep(struct share_server **server)
+{
+	if (*server)
+		share_server_free(*server);
+}
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/shares.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/landlock.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "proto/share.h"
+#include "share/server.h"
+
+const char *shares_source(const struct mount_config *mount)
+{
+	return str_eq(mount->type, "bind") ? mount->source : NULL;
+}
+
+bool shares_is_read_only(const struct mount_config *mount)
+{
+	return strv_contains(mount->options, "ro");
+}
+
+struct roots {
+	int fds[SHARE_COUNT_MAX]; /* owned, O_PATH */
+	bool read_only[SHARE_COUNT_MAX];
+	size_t count;
+};
+
+static void roots_release(struct roots *roots)
+{
+	for (size_t i = 0; i < roots->count; i++)
+		close(roots->fds[i]);
+}
+
+static int open_roots(const struct container_config *config, struct roots *roots, struct err *err)
+{
+	VEC_EACH (&config->mounts, it) {
+		const char *source = shares_source(it);
+		int fd;
+
+		if (!source)
+			continue;
+		if (roots->count == SHARE_COUNT_MAX)
+			return err_set(err, -E2BIG, "a container has at most %d shared directories",
+				       SHARE_COUNT_MAX);
+		fd = open(source, O_PATH | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			return err_set(err, -ENOENT, "path '%s' does not exist", source);
+		if (fd < 0)
+			return err_set(err, -errno, "cannot open '%s': %m", source);
+		roots->read_only[roots->count] = shares_is_read_only(it);
+		roots->fds[roots->count++] = fd;
+	}
+	return 0;
+}
+
+/* The server talks with a hostile guest: it reaches its roots and what it is made of. 0: not
+ * confined. */
+static int confine(const char *program, const struct roots *roots, struct err *err)
+{
+	struct landlock_path paths[8 + SHARE_COUNT_MAX] = {
+		{ .path = program, .execute = true }, { .path = "/usr", .execute = true },
+		{ .path = "/lib", .execute = true },  { .path = "/lib64", .execute = true },
+		{ .path = "/etc/ld.so.cache" },
+	};
+	char names[SHARE_COUNT_MAX][32];
+	size_t count = 5;
+	int fd;
+
+	for (size_t i = 0; i < roots->count; i++) {
+		snprintf(names[i], sizeof(names[i]), "/proc/self/fd/%d", roots->fds[i]);
+		paths[count++] = (struct landlock_path){ .path = names[i],
+							 .write = !roots->read_only[i],
+							 .create = !roots->read_only[i] };
+	}
+	fd = landlock_open(paths, count, err);
+	return fd == -ENOSYS ? 0 : fd;
+}
+
+static int spawn(const char *program, const struct roots *roots, int channel, const char *log_path,
+		 pid_t *ret_pid, struct err *err)
+{
+	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	AUTO_CLOSE int log =
+		open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int landlock = confine(program, roots, err);
+	AUTO_CLOSE int ruleset = landlock > 0 ? landlock : -1;
+	const char *argv[SHARE_COUNT_MAX + 2] = { program };
+	char *environment[] = { NULL };
+	struct proc_fd fds[4 + SHARE_COUNT_MAX] = {
+		{ nothing, 0 },
+		{ nothing, 1 },
+		{ log >= 0 ? log : nothing, 2 },
+		{ channel, SHARE_FD_CHANNEL },
+	};
+
+	if (landlock < 0)
+		return landlock;
+	for (size_t i = 0; i < roots->count; i++) {
+		fds[4 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
+		argv[1 + i] = roots->read_only[i] ? "ro" : "rw";
+	}
+	const struct proc_spec spec = {
+		.argv = (char *const *)argv,
+		.environment = environment,
+		.fds = fds,
+		.fd_count = 4 + roots->count,
+		.new_session = true,
+		.die_with_parent = true,
+		.no_new_privileges = true,
+		.landlock_fd = landlock,
+	};
+	return proc_spawn(&spec, ret_pid, err);
+}
+
+int shares_start(const char *program, const struct container_config *config, const char *log_path,
+		 int *ret_fd, pid_t *ret_pid, struct err *err)
+{
+	CLEANUP(roots_release) struct roots roots = { 0 };
+	AUTO_CLOSE int ours = -1;
+	AUTO_CLOSE int theirs = -1;
+	int pair[2];
+	int r = open_roots(config, &roots, err);
+
+	if (r < 0 || roots.count == 0)
+		return r;
+	r = sock_pair(pair, err);
+	if (r < 0)
+		return r;
+	ours = pair[0];
+	theirs = pair[1];
+	r = spawn(program, &roots, theirs, log_path, ret_pid, err);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(ours);
+	return 0;
+}
+
+void shares_end(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	proc_wait(pid);
+}
