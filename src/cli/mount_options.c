@@ -63,18 +63,51 @@ static int add(struct mount_config *mount, struct container_config *config)
 	return 0;
 }
 
+/* What the guest's kernel would refuse only when the container starts is refused here. */
+static int add_tmpfs_option(const char *text, char ***options, struct err *err)
+{
+	static const char *const words[] = { "ro",         "rw",       "exec",       "noexec",
+					     "suid",       "nosuid",   "dev",        "nodev",
+					     "sync",       "async",    "atime",      "noatime",
+					     "nodiratime", "relatime", "strictatime" };
+	static const char *const numbers[] = { "uid=", "gid=", "nr_inodes=", "nr_blocks=" };
+	const char *size = str_after(text, "size=");
+	const char *mode = str_after(text, "mode=");
+	AUTO_FREE char *in_bytes = NULL;
+	uint64_t number;
+	uint32_t bits;
+	bool good = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		good |= str_eq(words[i], text);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		good |= str_starts(text, numbers[i]) &&
+			str_parse_size(strchr(text, '=') + 1, &number) == 0;
+	if (mode)
+		good = str_parse_octal(mode, &bits) == 0 && bits <= 07777;
+	if (size && str_ends(size, "%"))
+		good = strspn(size, "0123456789") == strlen(size) - 1 && size[0] != '%';
+	else if (size && str_parse_size(size, &number) == 0)
+		in_bytes = xasprintf("size=%llu", (unsigned long long)number);
+	if (!good && !in_bytes)
+		return err_set(err, -EINVAL, "invalid option '%s' of a tmpfs", text);
+	strv_push(options, in_bytes ? in_bytes : text);
+	return 0;
+}
+
 int mount_parse_tmpfs(const char *text, struct container_config *config, struct err *err)
 {
 	AUTO_STRV char **sides = str_split(text, ':', 2);
+	AUTO_STRV char **options = sides[1] ? str_split(sides[1], ',', 0) : NULL;
 	CLEANUP(mount_release)
 	struct mount_config mount = { .type = xstrdup("tmpfs"),
 				      .destination = plain_destination(sides[0], err) };
+	int r = mount.destination ? 0 : -EINVAL;
 
-	if (!mount.destination)
-		return -EINVAL;
-	if (sides[1])
-		mount.options = str_split(sides[1], ',', 0);
-	return add(&mount, config);
+	STRV_EACH (options, it)
+		if (r == 0)
+			r = add_tmpfs_option(*it, &mount.options, err);
+	return r < 0 ? r : add(&mount, config);
 }
 
 /* What people write for other systems (labels of SELinux, propagation) is accepted where it makes

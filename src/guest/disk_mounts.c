@@ -206,25 +206,30 @@ int mounts_root_early(const struct msg_prepare *prepare, struct err *err)
 	return 0;
 }
 
-/* Takes the words of mount options that are flags out of the list; the rest stays in data. */
-static unsigned long split_flags(const char *options, struct sbuf *data)
+unsigned long mounts_flags(const char *options, unsigned long flags, struct sbuf *data)
 {
 	static const struct {
 		const char *word;
 		unsigned long flag;
+		bool clears;
 	} words[] = {
-		{ "ro", MS_RDONLY },
-		{ "noatime", MS_NOATIME },
-		{ "nodiratime", MS_NODIRATIME },
-		{ "nosuid", MS_NOSUID },
-		{ "nodev", MS_NODEV },
-		{ "noexec", MS_NOEXEC },
-		{ "sync", MS_SYNCHRONOUS },
-		{ "relatime", MS_RELATIME },
-		{ "rw", 0 },
+		{ "ro", MS_RDONLY, false },
+		{ "rw", MS_RDONLY, true },
+		{ "nosuid", MS_NOSUID, false },
+		{ "suid", MS_NOSUID, true },
+		{ "nodev", MS_NODEV, false },
+		{ "dev", MS_NODEV, true },
+		{ "noexec", MS_NOEXEC, false },
+		{ "exec", MS_NOEXEC, true },
+		{ "sync", MS_SYNCHRONOUS, false },
+		{ "async", MS_SYNCHRONOUS, true },
+		{ "noatime", MS_NOATIME, false },
+		{ "atime", MS_NOATIME, true },
+		{ "nodiratime", MS_NODIRATIME, false },
+		{ "relatime", MS_RELATIME, false },
+		{ "strictatime", MS_STRICTATIME, false },
 	};
 	AUTO_STRV char **list = str_split(options, ',', 0);
-	unsigned long flags = 0;
 
 	STRV_EACH (list, it) {
 		size_t i = 0;
@@ -232,7 +237,7 @@ static unsigned long split_flags(const char *options, struct sbuf *data)
 		while (i < ARRAY_SIZE(words) && !str_eq(words[i].word, *it))
 			i++;
 		if (i < ARRAY_SIZE(words))
-			flags |= words[i].flag;
+			flags = words[i].clears ? flags & ~words[i].flag : flags | words[i].flag;
 		else if (**it)
 			sbuf_addf(data, "%s%s", data->length ? "," : "", *it);
 	}
@@ -290,7 +295,7 @@ static int describe_device(const struct msg_mount *message, struct device_mount 
 		snprintf(mount->type, sizeof(mount->type), "%.*s", (int)length, options);
 		options += length;
 	}
-	mount->flags = split_flags(options, &mount->data);
+	mount->flags = mounts_flags(options, 0, &mount->data);
 	/* A volume may be mounted elsewhere to be written to; its copy becomes read-only. */
 	if (message->read_only && message->type != MSG_MOUNT_VOLUME)
 		mount->flags |= MS_RDONLY;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "proto/msg.h"
 
 #define MOUNTS_STAGE "/stage" /* where proc, sys and dev of the container wait for its root */
@@ -55,6 +56,9 @@ int mounts_stage(struct err *err);
  * those of the session's mounts that have a device, -1 for the others. */
 int mounts_enter(const struct msg_session *session, bool privileged, int root_tree,
 		 const int *trees, struct err *err);
+
+/* Mount options in words: flags with those that are flags applied; the rest is added to data. */
+unsigned long mounts_flags(const char *options, unsigned long flags, struct sbuf *data);
 
 /* mkdir -p inside the root; returns an O_PATH descriptor of the directory. */
 int mounts_make_dirs(int root_fd, const char *path, mode_t mode);

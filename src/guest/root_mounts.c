@@ -224,6 +224,17 @@ static int mount_at(int fd, const char *source, const char *type, unsigned long 
 	return mount(source, path, type, flags, data) < 0 ? -errno : 0;
 }
 
+static int mount_tmpfs(int target, const struct msg_mount *message)
+{
+	AUTO_SBUF struct sbuf data = { 0 };
+	unsigned long flags =
+		mounts_flags(message->options, MS_NOSUID | MS_NODEV | MS_NOEXEC, &data);
+
+	if (message->read_only)
+		flags |= MS_RDONLY;
+	return mount_at(target, "tmpfs", "tmpfs", flags, data.text);
+}
+
 static int attach_bind(int root_fd, const struct msg_mount *mount_message, struct err *err)
 {
 	AUTO_CLOSE int source = sys_open_in_root(root_fd, mount_message->source, O_PATH, 0);
@@ -295,9 +306,7 @@ static int attach_mount(int root_fd, const struct msg_mount *mount_message, int 
 	if (target < 0)
 		return target;
 	if (mount_message->type == MSG_MOUNT_TMPFS) {
-		r = mount_at(target, "tmpfs", "tmpfs",
-			     MS_NOSUID | MS_NODEV | (mount_message->read_only ? MS_RDONLY : 0),
-			     mount_message->options);
+		r = mount_tmpfs(target, mount_message);
 	} else {
 		r = mount_message->read_only ? sys_set_read_only(tree, false) : 0;
 		if (r == 0)

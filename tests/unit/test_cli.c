@@ -470,7 +470,12 @@ static void test_mounts(void **state)
 		  "invalid or repeated 'target=/y' in a mount" },
 		{ mount_parse, "type=tmpfs,target=/x,tmpfs-mode=9",
 		  "invalid or repeated 'tmpfs-mode=9' in a mount" },
-		{ mount_parse_tmpfs, "/x:size=1m,ro", "tmpfs - /x size=1m ro" },
+		{ mount_parse_tmpfs, "/x:size=1m,ro", "tmpfs - /x size=1048576 ro" },
+		{ mount_parse_tmpfs, "/x:size=50%,uid=5,mode=0755,exec",
+		  "tmpfs - /x size=50% uid=5 mode=0755 exec" },
+		{ mount_parse_tmpfs, "/x:size=lots", "invalid option 'size=lots' of a tmpfs" },
+		{ mount_parse_tmpfs, "/x:mode=8", "invalid option 'mode=8' of a tmpfs" },
+		{ mount_parse_tmpfs, "/x:foo", "invalid option 'foo' of a tmpfs" },
 		{ mount_parse_tmpfs, "x", "invalid mount point 'x': it is not an absolute path" },
 	};
 
@@ -549,7 +554,7 @@ static void test_run_tells_the_engine_all(void **state)
 	assert_non_null(strstr(text, "\"environment\":[\"A=1\",\"OURS=1\"]"));
 	assert_non_null(strstr(text, "\"memoryInBytes\":536870912"));
 	assert_non_null(strstr(text, "\"capAdd\":[\"CAP_NET_ADMIN\"],\"capDrop\":[\"ALL\"]"));
-	assert_non_null(strstr(text, "\"options\":[\"size=1m\",\"ro\"]"));
+	assert_non_null(strstr(text, "\"options\":[\"size=1048576\",\"ro\"]"));
 	assert_non_null(strstr(text, "\"labels\":{\"k\":\"v\"}"));
 	assert_non_null(strstr(text, "\"maskedPaths\":[\"/m\"]"));
 	assert_non_null(strstr(text, "RLIMIT_NOFILE"));

@@ -111,7 +111,10 @@ load helpers
 		sh -c 'stat -c %a /scratch; df -k /scratch | tail -1 | awk "{print \$2}"; touch /scratch/x; grep " /scratch " /proc/mounts'
 	assert_line --index 0 700
 	assert_line --index 1 1024
-	assert_line --index 2 --regexp '^tmpfs /scratch tmpfs rw'
+	assert_line --index 2 --regexp '^tmpfs /scratch tmpfs rw,nosuid,nodev,noexec'
+	run -0 hull run --rm --tmpfs /a:rw,exec,uid=7,gid=8 --mount type=tmpfs,target=/b,tmpfs-size=64k,tmpfs-mode=1700,readonly busybox \
+		sh -c 'cp /bin/busybox /a/true; /a/true; stat -c "%u %g %a" /a /b; ! touch /b/x 2> /dev/null'
+	assert_output $'7 8 1777\n0 0 1700'
 }
 
 @test "--shm-size is the size of /dev/shm" {

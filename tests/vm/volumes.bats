@@ -3,6 +3,11 @@
 
 load helpers
 
+# The machine with slots for several volumes has a template of its own.
+setup_file() {
+	[[ -n $HULL_TEST_SKIP ]] || "$HULL" run --rm -v /a -v /b busybox true 2> /dev/null
+}
+
 teardown() {
 	vm_teardown
 	[[ -n $HULL_TEST_SKIP ]] || timeout 60 "$HULL" volume delete --all > /dev/null
