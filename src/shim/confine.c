@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "shim/shares.h"
 
 /* --- the file system --- */
 
@@ -37,6 +38,14 @@ static bool has_volume(const struct container_config *config)
 {
 	VEC_EACH (&config->mounts, it)
 		if (str_eq(it->type, "volume"))
+			return true;
+	return false;
+}
+
+static bool has_share(const struct container_config *config)
+{
+	VEC_EACH (&config->mounts, it)
+		if (shares_source(it))
 			return true;
 	return false;
 }
@@ -85,6 +94,9 @@ static const struct rule {
 	{ PLACE_LAUNCH, "", offsetof(struct launch, modules) },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, init) },
 
+	/* The server of what is shared, which is confined further (shim/shares.c). */
+	{ PLACE_LAUNCH, "", offsetof(struct launch, share_server), { .execute = true }, has_share },
+
 	/* Volumes, and hull-netd, which a shim starts if nobody has: what it serves, names of hosts
 	 * and servers, its sockets. */
 	{ PLACE_ROOT, "volumes", .rights = { .write = true }, .needed = has_volume },
@@ -131,9 +143,9 @@ static char *path_of(const struct rule *rule, const struct launch *launch,
 /* Directories of the host that the container shares. */
 static struct landlock_path share_of(const struct mount_config *mount)
 {
-	bool read_only = strv_contains(mount->options, "ro");
+	bool read_only = shares_is_read_only(mount);
 
-	return (struct landlock_path){ .path = mount->source,
+	return (struct landlock_path){ .path = shares_source(mount),
 				       .write = !read_only,
 				       .create = !read_only };
 }
@@ -157,7 +169,7 @@ static int open_rules(const struct launch *launch, const struct container_config
 		VEC_PUSH(&paths, item);
 	}
 	VEC_EACH (&config->mounts, it)
-		if (str_eq(it->type, "bind"))
+		if (shares_source(it))
 			VEC_PUSH(&paths, share_of(it));
 	r = has_network(config) ? landlock_open_networked(paths.items, paths.count, err)
 				: landlock_open(paths.items, paths.count, err);
