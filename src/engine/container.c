@@ -153,7 +153,10 @@ static void resolve_rest(struct engine *engine, const struct container_config *g
 	config->masked_paths = strv_copy(given->masked_paths);
 	config->read_only_paths = strv_copy(given->read_only_paths);
 	config->hostname = xstrdup(given->hostname);
-	config->kernel = xstrdup(given->kernel);
+	/* Started again from wherever; one that is not there is told when it starts. */
+	config->kernel = given->kernel ? realpath(given->kernel, NULL) : NULL;
+	if (!config->kernel)
+		config->kernel = xstrdup(given->kernel);
 	config->restart = xstrdup(given->restart);
 	config->sysctls = strv_copy(given->sysctls);
 }

@@ -149,7 +149,10 @@ static int boot(struct err *err)
 		return r;
 	port = wait_for_port(uevent_fd);
 	if (port < 0)
-		return err_set(err, port, "cannot open the port '%s': %m", PORT_NAME);
+		return err_set(err, port,
+			       "no port '%s' appeared (%m): does the kernel have virtio_mmio and "
+			       "virtio_console, or their modules?",
+			       PORT_NAME);
 	agent_run(port, cgroup_fd, &stage);
 	return 0;
 }

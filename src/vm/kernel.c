@@ -85,7 +85,7 @@ static int write_directory(const char *directory, const struct image *image, con
 	if (r == 0)
 		r = file_write_atomic(vmlinux, image->elf, image->elf_size, 0644, true, err);
 	if (r == 0 && modules_tree)
-		r = kernel_modules_install(modules_tree, modules, err);
+		r = kernel_modules_install(modules_tree, release, modules, err);
 	/* Last: a directory without it is not whole. */
 	if (r == 0)
 		r = file_write_atomic(release_path, line, strlen(line), 0644, true, err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fts.h>
 #include <stdbool.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -14,7 +15,7 @@
 
 #define INDEX_MAX (16u << 20)
 #define MODULE_MAX (64u << 20)
-#define DEPENDS_MAX 4096
+#define VALUE_MAX 4096
 
 static const struct {
 	const char *name;
@@ -52,6 +53,7 @@ struct module {
 
 struct modules {
 	const char *tree;      /* borrowed */
+	const char *release;   /* borrowed */
 	const char *directory; /* borrowed */
 	VEC(struct module) all;
 	unsigned int installed;
@@ -85,9 +87,11 @@ static int modules_load(struct modules *modules, struct err *err)
 {
 	AUTO_FREE char *tree = xstrdup(modules->tree);
 	char *roots[] = { tree, NULL };
-	FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	FTS *walk = NULL;
 	const FTSENT *entry;
 
+	if (access(tree, R_OK | X_OK) == 0)
+		walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 	if (!walk)
 		return err_set(err, -errno, "cannot read kernel modules '%s': %m", modules->tree);
 	while ((entry = fts_read(walk))) {
@@ -153,20 +157,44 @@ static int read_module(const struct module *module, uint8_t **ret_elf, size_t *r
 	return r;
 }
 
-/* The names after "depends=" among the strings of section .modinfo; owned. */
-static char **dependencies_of(const uint8_t *elf, size_t size)
+/* A value among the strings of section .modinfo, by its key with what is around it; owned, or NULL.
+ */
+static char *value_of(const uint8_t *elf, size_t size, const char *key, size_t key_size)
 {
-	static const char key[] = "\0depends=";
-	const char *found = memmem(elf, size, key, sizeof(key) - 1);
-	AUTO_FREE char *text = NULL;
+	const char *found = memmem(elf, size, key, key_size);
 	size_t left;
 
 	if (!found)
 		return NULL;
-	found += sizeof(key) - 1;
+	found += key_size;
 	left = size - (size_t)(found - (const char *)elf);
-	text = xstrndup(found, left < DEPENDS_MAX ? left : DEPENDS_MAX);
-	return text[0] ? str_split(text, ',', 0) : NULL;
+	return xstrndup(found, left < VALUE_MAX ? left : VALUE_MAX);
+}
+
+static char **dependencies_of(const uint8_t *elf, size_t size)
+{
+	static const char key[] = "\0depends=";
+	AUTO_FREE char *text = value_of(elf, size, key, sizeof(key) - 1);
+
+	return text && text[0] ? str_split(text, ',', 0) : NULL;
+}
+
+/* The kernel takes only modules that were built with it: better said now than by a guest that does
+ * not come up. */
+static int check_release(const struct modules *modules, const struct module *module,
+			 const uint8_t *elf, size_t size, struct err *err)
+{
+	static const char key[] = "\0vermagic=";
+	AUTO_FREE char *text = value_of(elf, size, key, sizeof(key) - 1);
+	char *end = text ? strchr(text, ' ') : NULL;
+
+	if (end)
+		*end = '\0';
+	if (!text || str_eq(text, modules->release))
+		return 0;
+	err_sanitize(text);
+	return err_set(err, -EINVAL, "the kernel is release %s, but the modules in '%s' are of %s",
+		       modules->release, modules->tree, text);
 }
 
 static int write_module(struct modules *modules, const struct module *module, const uint8_t *elf,
@@ -192,6 +220,9 @@ static int add(struct modules *modules, struct module *module, struct err *err)
 	r = read_module(module, &elf, &size, err);
 	if (r < 0)
 		return r;
+	r = check_release(modules, module, elf, size, err);
+	if (r < 0)
+		return r;
 	dependencies = dependencies_of(elf, size);
 	STRV_EACH (dependencies, dependency) {
 		AUTO_FREE char *name = name_of(*dependency);
@@ -203,9 +234,11 @@ static int add(struct modules *modules, struct module *module, struct err *err)
 	return r < 0 ? r : write_module(modules, module, elf, size, err);
 }
 
-int kernel_modules_install(const char *tree, const char *directory, struct err *err)
+int kernel_modules_install(const char *tree, const char *release, const char *directory,
+			   struct err *err)
 {
-	CLEANUP(modules_release) struct modules modules = { .tree = tree, .directory = directory };
+	CLEANUP(modules_release)
+	struct modules modules = { .tree = tree, .release = release, .directory = directory };
 	AUTO_STRV char **built_in = built_in_names(tree);
 	int r;
 

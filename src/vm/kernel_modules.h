@@ -6,8 +6,10 @@
 #include "base/err.h"
 
 /* Copies them, decompressed, from tree (/lib/modules/<release>, of a package or installed) to
- * directory (existing, empty) as NN-name.ko. -ENOENT when one is missing that no guest can do
+ * directory (existing, empty) as NN-name.ko. -EINVAL when they are not of the kernel's release,
+ * -ENOENT when one is missing that no guest can do
  * without. */
-int kernel_modules_install(const char *tree, const char *directory, struct err *err);
+int kernel_modules_install(const char *tree, const char *release, const char *directory,
+			   struct err *err);
 
 #endif

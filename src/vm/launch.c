@@ -396,6 +396,12 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 	return 0;
 }
 
+/* What an emulator or a kernel says whether all is well or not. */
+static bool is_telling(const char *line)
+{
+	return !strstr(line, ": warning: ") && !strstr(line, "reboot: Power down");
+}
+
 char *launch_last_words(const char *log_path, int64_t log_offset)
 {
 	AUTO_CLOSE int fd = log_path ? open(log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
@@ -411,11 +417,18 @@ char *launch_last_words(const char *log_path, int64_t log_offset)
 	n = pread(fd, text, sizeof(text) - 1, log_offset);
 	if (n <= 0)
 		return xstrdup("");
-	while (n > 0 && text[n - 1] == '\n')
-		n--;
 	text[n] = '\0';
-	line = memrchr(text, '\n', (size_t)n);
-	line = line ? line + 1 : text;
+	do {
+		n = (ssize_t)strlen(text);
+		while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+			n--;
+		text[n] = '\0';
+		line = memrchr(text, '\n', (size_t)n);
+		line = line ? line + 1 : text;
+		if (is_telling(line))
+			break;
+		*line = '\0';
+	} while (text[0]);
 	err_sanitize(line);
 	return xstrdup(line);
 }

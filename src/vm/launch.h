@@ -69,7 +69,8 @@ struct launch_process {
 int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
 		 int files_fd, const char *log_path, struct launch_process *ret_process,
 		 struct err *err);
-/* The last line that the emulator wrote to its log since it started ("" if none); owned. */
+/* The last line of a log that may tell why something ended ("" if none); owned. log_offset: where
+ * to begin. */
 char *launch_last_words(const char *log_path, int64_t log_offset);
 
 #endif

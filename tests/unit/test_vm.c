@@ -339,10 +339,11 @@ static void test_last_words(void **state)
 	AUTO_FREE char *none = NULL;
 	AUTO_FREE char *missing = launch_last_words("/nonexistent", 0);
 
-	write_text(path, "old\nfirst\nlast \001 one\n\n");
+	write_text(path, "old\nfirst\nlast \001 one\n\nqemu: warning: as ever\n"
+			 "[   15.353725] reboot: Power down\r\n");
 	words = launch_last_words(path, 4);
 	assert_string_equal(words, "last ? one");
-	none = launch_last_words(path, 24);
+	none = launch_last_words(path, 23);
 	assert_string_equal(none, "");
 	assert_string_equal(missing, "");
 }
@@ -502,10 +503,12 @@ static void test_bad_kernels_are_refused(void **state)
 static void write_module(const char *tree, const char *name, const char *depends)
 {
 	AUTO_FREE char *path = path_join(tree, "kernel/%s.ko", name);
-	char text[128] = "\177ELF";
+	char text[256] = "\177ELF";
 	int n = snprintf(text + 5, sizeof(text) - 5, "depends=%s", depends);
 
-	assert_int_equal(file_write_atomic(path, text, (size_t)n + 6, 0644, false, NULL), 0);
+	n += 6 + snprintf(text + n + 6, sizeof(text) - (size_t)n - 6,
+			  "vermagic=6.1.0 SMP preempt mod_unload");
+	assert_int_equal(file_write_atomic(path, text, (size_t)n + 1, 0644, false, NULL), 0);
 }
 
 static void test_kernel_modules_come_in_load_order(void **state)
@@ -524,12 +527,15 @@ static void test_kernel_modules_come_in_load_order(void **state)
 	write_module(tree, "mb_cache", "");
 	write_module(tree, "jbd2", "ext4"); /* a circle ends */
 	write_module(tree, "unrelated", "");
-	assert_int_equal(kernel_modules_install(tree, target, &err), -ENOENT);
+	assert_int_equal(kernel_modules_install(tree, "6.1.0", target, &err), -ENOENT);
 	assert_non_null(strstr(err.message, "no module 'virtio_mmio'"));
 	write_text(built_in,
 		   "kernel/virtio_mmio.ko\nkernel/virtio-blk.ko\nkernel/virtio_console.ko\n"
 		   "kernel/virtio_net.ko\nkernel/overlay.ko\nkernel/erofs.ko\n");
-	assert_int_equal(kernel_modules_install(tree, target, &err), 0);
+	assert_int_equal(kernel_modules_install(tree, "6.1.0-2", target, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "is release 6.1.0-2, but the modules in"));
+	assert_non_null(strstr(err.message, "are of 6.1.0"));
+	assert_int_equal(kernel_modules_install(tree, "6.1.0", target, &err), 0);
 	assert_int_equal(initramfs_module_names(&shape, &names, NULL), 0);
 	assert_int_equal(strv_count(names), 3);
 	assert_string_equal(names[0], "01-mb_cache.ko");
