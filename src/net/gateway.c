@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "net/names.h"
+#include "net/publish.h"
 #include "net/uplink.h"
 
 #define PORT_DNS 53
@@ -134,6 +135,7 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 		answer_solicitation(gateway, from, packet);
 		return;
 	}
-	if (!local_input(gateway, from, packet))
+	if (!publisher_reply(gateway->netd->publisher, from, packet) &&
+	    !local_input(gateway, from, packet))
 		uplink_input(gateway->netd->uplink, from, packet);
 }

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "net/names.h"
+#include "net/publish.h"
 #include "net/uplink.h"
 #include "net/wire.h"
 
@@ -37,8 +38,10 @@ static void member_free(struct member *member)
 {
 	if (!member)
 		return;
-	if (member->port)
+	if (member->port) {
+		publisher_remove(member->members->netd->publisher, member->port);
 		names_forget(member->members->netd->names, member->port);
+	}
 	switch_remove(member->port);
 	loop_remove(member->source);
 	close(member->sock);
@@ -163,6 +166,32 @@ static int update(struct member *member, const json_t *request, json_t **ret_ans
 	return 0;
 }
 
+static int publish(struct member *member, const json_t *request, json_t **ret_answer,
+		   struct err *err)
+{
+	const json_t *list = json_get_array(request, "rules");
+	size_t count = json_array_size(list);
+	struct rule rules[CONFIG_RULES_MAX];
+	uint16_t ports[CONFIG_RULES_MAX];
+	json_t *numbers;
+	int r = 0;
+
+	if (count > CONFIG_RULES_MAX)
+		return err_set(err, -E2BIG, "more than %d rules to publish", CONFIG_RULES_MAX);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = rule_parse(json_array_get(list, i), &rules[i], err);
+	if (r == 0)
+		r = publisher_add(member->members->netd->publisher, member->port, rules, count,
+				  ports, err);
+	if (r < 0)
+		return r;
+	numbers = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(numbers, json_integer(ports[i]));
+	*ret_answer = json_pack("{s:o}", "hostPorts", numbers);
+	return 0;
+}
+
 static int stats(struct member *member, json_t **ret_answer)
 {
 	const struct port_counters *counters = port_counters(member->port);
@@ -187,6 +216,10 @@ static int handle(struct member *member, const json_t *request, int *link, json_
 		return err_set(err, -EPERM, "not joined");
 	if (str_eq(what, "update"))
 		return update(member, request, ret_answer, err);
+	if (str_eq(what, "publish"))
+		return publish(member, request, ret_answer, err);
+	if (str_eq(what, "unpublish"))
+		return publisher_remove(member->members->netd->publisher, member->port), 0;
 	if (str_eq(what, "stats"))
 		return stats(member, ret_answer);
 	return err_set(err, -EOPNOTSUPP, "no such request: '%s'", what);

@@ -17,6 +17,7 @@
 #include "net/gateway.h"
 #include "net/member.h"
 #include "net/names.h"
+#include "net/publish.h"
 #include "net/uplink.h"
 
 #define CONFIG_MAX (256 * 1024)
@@ -85,6 +86,7 @@ static int run(struct netd *netd, struct err *err)
 	}
 	netd->gateway = gateway_new(netd);
 	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, netd->gateway);
+	netd->publisher = publisher_new(netd);
 	netd->members = members_new(netd, NETD_FD_LISTENER);
 	log_debug("network=%s up", netd->config.name);
 	while (!netd->done && (r = loop_run_once(netd->loop, -1)) >= 0)
@@ -92,6 +94,7 @@ static int run(struct netd *netd, struct err *err)
 	/* First of all, so that whoever comes now starts another one. */
 	close(NETD_FD_LISTENER);
 	netd->members = members_free(netd->members);
+	netd->publisher = publisher_free(netd->publisher);
 	netd->uplink = uplink_free(netd->uplink);
 	netd->names = names_free(netd->names);
 	netd->sw = switch_free(netd->sw);

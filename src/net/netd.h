@@ -17,17 +17,19 @@ enum {
 struct gateway;
 struct members;
 struct names;
+struct publisher;
 struct uplink;
 
 struct netd {
 	struct loop *loop; /* owned */
 	struct net_config config;
-	bool done;               /* nobody has been here for a while */
-	struct net_switch *sw;   /* owned */
-	struct gateway *gateway; /* owned */
-	struct members *members; /* owned */
-	struct names *names;     /* owned */
-	struct uplink *uplink;   /* owned; NULL: an internal network */
+	bool done;                   /* nobody has been here for a while */
+	struct net_switch *sw;       /* owned */
+	struct gateway *gateway;     /* owned */
+	struct members *members;     /* owned */
+	struct publisher *publisher; /* owned */
+	struct names *names;         /* owned */
+	struct uplink *uplink;       /* owned; NULL: an internal network */
 };
 
 #endif

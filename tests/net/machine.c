@@ -9,7 +9,7 @@
  *   -s THIRD      another subnet: 10.99.THIRD.0/24 and fd99:THIRD::/64, network nTHIRD
  *   -p [tcp|udp]:ADDRESS:HOST:CONTAINER[:any] publish; the host's port is told as "published N"
  *                 (write an IPv6 address as [ADDRESS])
- *   -h PORTS      of the host, that members reach  -n SERVER  name server
+ *   -h PORTS      of the host, that members reach  -n SERVER  its own name server
  *   -a NAME       an alias   -d DOMAIN   -t  a TAP device   -D  debug
  *   -w FD         the program starts once FD is at its end
  *
@@ -294,7 +294,7 @@ static void parse(int argc, char **argv)
 	spec.subnet = xasprintf("10.99.%s.0/24", third);
 	spec.subnet6 = xasprintf("fd99:%s::/64", third);
 	spec.host_ports = host_ports;
-	spec.nameservers = nameservers;
+	member.nameservers = nameservers;
 	member.uuid = member.name = xasprintf("c%s", number);
 	member.aliases = aliases;
 	member.mac =

@@ -1,0 +1,68 @@
+# Published ports, from the world to a machine.
+load helpers
+
+@test "tcp and udp ports are published, with the client's address kept" {
+	background server -p tcp:0.0.0.0:8080:80 -p udp:0.0.0.0:5353:53 10 $SERVE tcp:80 udp:53
+	run -0 ask tcp:198.51.100.1:8080
+	assert_output "hello 198.51.100.1"
+	run -0 ask udp:198.51.100.1:5353=7
+	assert_output "hello 7 198.51.100.1"
+	# Loopback means another thing to the machine: it sees the gateway.
+	run -0 ask tcp:127.0.0.1:8080
+	assert_output "hello 10.99.1.1"
+	run -0 ask udp:127.0.0.1:5353=40000
+	assert_output "hello 40000 10.99.1.1"
+}
+
+@test "ports are published on IPv6 for services that listen on IPv4" {
+	background server -p 'tcp:[::1]:8080:80' -p 'udp:[::]:5353:53' -p udp:0.0.0.0:5353:53 10 $SERVE tcp:80 udp:53
+	run -0 ask tcp:::1:8080
+	assert_output "hello 10.99.1.1"
+	run ! ask tcp:2001:db8::1:8080
+	run -0 ask udp:2001:db8::1:5353
+	assert_output "hello 1 10.99.1.1"
+	run -0 ask udp:127.0.0.1:5353
+	assert_output "hello 1 10.99.1.1"
+}
+
+@test "64 connections at once are all answered" {
+	background server -p tcp:0.0.0.0:8080:80 -p 'tcp:[::]:8080:80' -p udp:0.0.0.0:53:53 10 $SERVE tcp:80 udp:53
+	run -0 ask tcp:127.0.0.1:8080 64
+	assert_output "64 answered"
+	run -0 ask tcp:::1:8080 64
+	assert_output "64 answered"
+	run -0 ask udp:127.0.0.1:53 64
+	assert_output "64 answered"
+}
+
+@test "a port that is taken fails the start by name, and nothing stays published" {
+	serve_world other tcp:8081
+	run -126 in_world "$MACHINE" -p tcp:0.0.0.0:8080:80 -p tcp:0.0.0.0:8081:81 "$RUN" "$NETD" 10 sh -c 'echo started'
+	assert_output "host port 8081 is in use"
+	run ! ask tcp:127.0.0.1:8080
+	run -126 in_world "$MACHINE" -p tcp:192.0.2.77:8080:80 "$RUN" "$NETD" 10 sh -c 'echo started'
+	assert_output "cannot publish host port 8080 on '192.0.2.77': Cannot assign requested address"
+}
+
+@test "an exposed port takes its own number if it can, else the next free one from 10000 up" {
+	serve_world other tcp:8080 tcp:10000
+	background server -p tcp:127.0.0.1:8080:80:any -p tcp:127.0.0.1:8090:80:any -p tcp:127.0.0.1:0:80 10 $SERVE tcp:80
+	assert_equal "$(published server 1)" 10001
+	assert_equal "$(published server 2)" 8090
+	run -0 ask "tcp:127.0.0.1:$(published server 1)"
+	assert_output "hello 10.99.1.1"
+	run -0 ask "tcp:127.0.0.1:$(published server 3)"
+	assert_output "hello 10.99.1.1"
+}
+
+@test "what a machine published is free again when it is gone" {
+	background server -p tcp:0.0.0.0:8080:80 -p udp:0.0.0.0:53:53 10 $SERVE tcp:80 udp:53
+	background stays 11 $SERVE tcp:80
+	kill "${STARTED[0]}"
+	wait "${STARTED[0]}" || true
+	background next -p tcp:0.0.0.0:8080:80 -p udp:0.0.0.0:53:53 12 $SERVE tcp:80=next udp:53=next
+	run -0 ask tcp:127.0.0.1:8080
+	assert_output "next 10.99.1.1"
+	run -0 ask udp:127.0.0.1:53
+	assert_output "next 1 10.99.1.1"
+}
