@@ -30,4 +30,10 @@ void networks_fill_launch(const struct engine *engine, struct launch *launch);
 /* Tells which ports were mapped by themselves. */
 void networks_announce(struct engine *engine, const char *uuid);
 
+/* system.c: adds a line. */
+void doctor_add(struct doctor_report *report, const char *name, bool broken, const char *finding,
+		const char *advice);
+/* doctor_network.c */
+void doctor_examine_networks(struct engine *engine, struct doctor_report *report);
+
 #endif

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "engine/networks.h"
 #include "engine/volume.h"
 #include "shim/launch.h"
 
@@ -61,8 +62,8 @@ void doctor_report_release(struct doctor_report *report)
 	VEC_FREE(report);
 }
 
-static void add_item(struct doctor_report *report, const char *name, bool broken,
-		     const char *finding, const char *advice)
+void doctor_add(struct doctor_report *report, const char *name, bool broken, const char *finding,
+		const char *advice)
 {
 	VEC_PUSH(report,
 		 ((struct doctor_item){ .name = xstrdup(name),
@@ -77,9 +78,10 @@ static void examine_emulator(struct engine *engine, struct doctor_report *report
 	struct err err = { 0 };
 
 	if (machine_find_qemu(engine->search_path, &qemu, &err) < 0)
-		add_item(report, "emulator", true, err.message, "apt-get install qemu-system-x86");
+		doctor_add(report, "emulator", true, err.message,
+			   "apt-get install qemu-system-x86");
 	else
-		add_item(report, "emulator", false, qemu, NULL);
+		doctor_add(report, "emulator", false, qemu, NULL);
 }
 
 static void examine_accel(struct engine *engine, struct doctor_report *report)
@@ -89,11 +91,11 @@ static void examine_accel(struct engine *engine, struct doctor_report *report)
 	struct accel accel;
 
 	if (accel_choose(engine->accel_wanted, engine->run, &accel, &err) < 0) {
-		add_item(report, "acceleration", true, err.message, "set HULL_ACCEL=auto");
+		doctor_add(report, "acceleration", true, err.message, "set HULL_ACCEL=auto");
 		return;
 	}
 	finding = xasprintf("%s: %s", accel_names[accel.kind], accel.reason);
-	add_item(report, "acceleration", false, finding, accel.advice);
+	doctor_add(report, "acceleration", false, finding, accel.advice);
 }
 
 static void examine_kernel(struct engine *engine, struct doctor_report *report)
@@ -103,7 +105,7 @@ static void examine_kernel(struct engine *engine, struct doctor_report *report)
 	bool lean = false;
 
 	if (engine_kernel_list(engine, &list, &err) < 0) {
-		add_item(report, "kernel", true, err.message, NULL);
+		doctor_add(report, "kernel", true, err.message, NULL);
 		return;
 	}
 	VEC_EACH (&list, it)
@@ -114,14 +116,14 @@ static void examine_kernel(struct engine *engine, struct doctor_report *report)
 		if (!it->active)
 			continue;
 		finding = xasprintf("%s, %s", it->name, it->release);
-		add_item(report, "kernel", false, finding,
-			 lean ? NULL
-			      : "'make kernel' in hull's source builds a leaner one that "
-				"boots three times as fast in half the memory");
+		doctor_add(report, "kernel", false, finding,
+			   lean ? NULL
+				: "'make kernel' in hull's source builds a leaner one that "
+				  "boots three times as fast in half the memory");
 		return;
 	}
-	add_item(report, "kernel", true, "there is no guest kernel",
-		 "run 'make quickstart' in hull's source, or 'hull system kernel set PATH'");
+	doctor_add(report, "kernel", true, "there is no guest kernel",
+		   "run 'make quickstart' in hull's source, or 'hull system kernel set PATH'");
 }
 
 static void examine_template(struct engine *engine, struct doctor_report *report)
@@ -133,19 +135,19 @@ static void examine_template(struct engine *engine, struct doctor_report *report
 	struct err err = { 0 };
 
 	if (!engine->config.template) {
-		add_item(report, "template", false, "switched off in the configuration",
-			 "every start boots a kernel: set template = on in [vm]");
+		doctor_add(report, "template", false, "switched off in the configuration",
+			   "every start boots a kernel: set template = on in [vm]");
 		return;
 	}
 	if (machine_choose(engine, &needs, &machine, &err) < 0) {
-		add_item(report, "template", true, err.message, NULL);
+		doctor_add(report, "template", true, err.message, NULL);
 		return;
 	}
 	if (template_find(dir, engine->run, &machine.shape, &template, &err) < 0)
-		add_item(report, "template", false, "not made yet",
-			 "the first start makes it, or 'hull system start'");
+		doctor_add(report, "template", false, "not made yet",
+			   "the first start makes it, or 'hull system start'");
 	else
-		add_item(report, "template", false, template.directory, NULL);
+		doctor_add(report, "template", false, template.directory, NULL);
 	template_release(&template);
 }
 
@@ -161,8 +163,8 @@ static void examine_space(struct engine *engine, struct doctor_report *report)
 	bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	free_text = str_size(bytes);
 	finding = xasprintf("%s free in %s", free_text, engine->root);
-	add_item(report, "disk", false, finding,
-		 bytes < (2ull << 30) ? "'hull system prune' gives back what is unused" : NULL);
+	doctor_add(report, "disk", false, finding,
+		   bytes < (2ull << 30) ? "'hull system prune' gives back what is unused" : NULL);
 }
 
 int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struct err *err)
@@ -174,6 +176,7 @@ int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struc
 	examine_kernel(engine, &report);
 	examine_template(engine, &report);
 	examine_space(engine, &report);
+	doctor_examine_networks(engine, &report);
 	*ret_report = report;
 	return 0;
 }
