@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "proto/msg.h"
+#include "proto/msg_state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -54,6 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
 		CASE(MSG_SHUTDOWN, shutdown, released)
 		CASE(MSG_STATS_REPLY, stats, released)
 		CASE(MSG_LIMITS, limits, released)
+		CASE(MSG_FREEZE, freeze, released)
+		CASE(MSG_REJOIN, rejoin, released)
 	default:
 		break;
 	}

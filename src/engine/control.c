@@ -70,6 +70,8 @@ int engine_stop(struct engine *engine, const char *id, const char *signal, uint3
 
 	if (r == 0)
 		r = engine_get(engine, id, &container, err);
+	if (r == 0 && container->state == CONTAINER_SUSPENDED)
+		return state_give_up(engine, container, err);
 	if (r < 0 || !container_is_active(container))
 		return r;
 	return end_and_wait(engine, container, number, timeout_ms(timeout_s), err);

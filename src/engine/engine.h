@@ -182,6 +182,13 @@ int engine_stats(struct engine *engine, const char *id, struct container_stats *
 		 struct err *err);
 int engine_pause(struct engine *engine, const char *id, bool pause, struct err *err);
 
+/* --- the state of a machine (engine/state.c) --- */
+
+/* Saves the machine of a running container and ends it. On failure it runs on. */
+int engine_suspend(struct engine *engine, const char *id, struct err *err);
+/* Lets a suspended one go on, as engine_start does too. -EINVAL "container X is not suspended". */
+int engine_resume(struct engine *engine, const char *id, struct err *err);
+
 /* What a prune removed: an array of strings; bytes that the host got back. */
 struct prune_result {
 	char **removed;

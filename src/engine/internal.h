@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "image/platform.h"
+#include "shim/launch.h"
 #include "vm/template.h"
 
 struct engine {
@@ -120,5 +121,13 @@ int container_lock_uuid(struct engine *engine, const char *uuid, int *ret_fd, st
 /* What a container without a row has left; its lock is the caller's. */
 void container_remove_files(struct engine *engine, const char *uuid);
 bool container_is_active(const struct container *container);
+
+/* state.c: makes a launch of the saved machine that launch->saved_directory names: checks it, and
+ * takes over what machine it was. */
+int state_fill_launch(struct engine *engine, const struct machine *machine, struct launch *launch,
+		      struct err *err);
+
+/* A suspended container becomes a stopped one. */
+int state_give_up(struct engine *engine, const struct container *container, struct err *err);
 
 #endif

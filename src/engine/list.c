@@ -19,6 +19,7 @@
 #include "shim/client.h"
 #include "shim/launch.h"
 #include "shim/volume_files.h"
+#include "vm/saved.h"
 
 #define LOCK_ATTEMPTS 100
 #define EXIT_CODE_LOST 137 /* the supervisor was killed, and the machine with it */
@@ -106,6 +107,21 @@ int container_remove(struct engine *engine, const struct container *container, s
 	return r < 0 ? r : path_remove_tree(dir, err);
 }
 
+static bool is_saved(const struct engine *engine, const struct container *container)
+{
+	AUTO_FREE char *directory = launch_saved_path(engine->root, container->uuid);
+
+	return saved_exists(directory);
+}
+
+/* Whether the row may be wrong, should nobody hold the lock. A suspended container whose saved
+ * machine is gone was about to go on when its supervisor was killed. */
+static bool may_be_wrong(const struct engine *engine, const struct container *container)
+{
+	return container_is_active(container) ||
+	       (container->state == CONTAINER_SUSPENDED && !is_saved(engine, container));
+}
+
 /* Holding the lock: nobody else starts, stops or removes it meanwhile. */
 static int repair(struct engine *engine, struct container *container, struct err *err)
 {
@@ -114,7 +130,13 @@ static int repair(struct engine *engine, struct container *container, struct err
 
 	if (r < 0)
 		return r;
-	if (container_is_active(fresh)) {
+	if (container_is_active(fresh) && is_saved(engine, fresh)) {
+		/* Its machine was saved, and its supervisor killed before it could say so. */
+		fresh->state = CONTAINER_SUSPENDED;
+		r = containers_update(engine->store, fresh, err);
+		if (r < 0 && r != -ENOSPC)
+			return r;
+	} else if (may_be_wrong(engine, fresh)) {
 		if (fresh->config.auto_remove) {
 			r = container_remove(engine, fresh, err);
 			return r < 0 ? r
@@ -143,7 +165,7 @@ int container_truth(struct engine *engine, struct container *container, struct e
 	AUTO_FREE char *path = launch_lock_path(engine->root, container->uuid);
 	AUTO_CLOSE int fd = -1;
 
-	if (!container_is_active(container) || lock_is_held(path))
+	if (!may_be_wrong(engine, container) || lock_is_held(path))
 		return 0;
 	if (container_lock(engine, container, &fd, NULL) < 0)
 		return 0; /* somebody else just took it: starting it, or repairing it */

@@ -71,14 +71,11 @@ static int choose_template(struct engine *engine, const struct machine *machine,
 	return machine_template(engine, machine, ret_template, err);
 }
 
-/* ret_plain: whether the image should get a template of its own. */
-static int fill_launch(struct engine *engine, const struct container *container,
-		       const struct machine *machine, const struct stdio_options *stdio,
-		       struct launch *launch, bool *ret_plain, struct err *err)
+/* What does not depend on whether the machine starts or goes on. */
+static void fill_launch(struct engine *engine, const struct container *container,
+			const struct machine *machine, const struct stdio_options *stdio,
+			struct launch *launch)
 {
-	CLEANUP(template_release) struct template template = { 0 };
-	int r;
-
 	*launch = (struct launch){
 		.uuid = xstrdup(container->uuid),
 		.root = xstrdup(engine->root),
@@ -103,8 +100,17 @@ static int fill_launch(struct engine *engine, const struct container *container,
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);
 	if (container->config.process.terminal)
 		client_window_size(&launch->rows, &launch->columns);
-	r = container_attach_volumes(engine, container, launch, err);
-	if (r == 0 && engine->config.template)
+}
+
+/* ret_plain: whether the image should get a template of its own. */
+static int fill_start(struct engine *engine, const struct container *container,
+		      const struct machine *machine, struct launch *launch, bool *ret_plain,
+		      struct err *err)
+{
+	CLEANUP(template_release) struct template template = { 0 };
+	int r = 0;
+
+	if (engine->config.template)
 		r = choose_template(engine, machine, launch->root_disk, &template, ret_plain, err);
 	if (r < 0)
 		return r;
@@ -197,6 +203,25 @@ static int require_disk(struct engine *engine, const struct container_config *co
 	return 0;
 }
 
+/* Its machine goes on from where it was saved. */
+static int fill_resume(struct engine *engine, const struct container *container,
+		       struct machine *machine, struct launch *launch, struct err *err)
+{
+	int r;
+
+	launch->saved_directory = launch_saved_path(engine->root, container->uuid);
+	r = state_fill_launch(engine, machine, launch, err);
+	if (r == -ESTALE || r == -EBADMSG) {
+		struct err reason = *err;
+
+		return err_set(err, r,
+			       "container %s cannot be resumed: %s; 'hull stop %s' gives up its "
+			       "memory and keeps its disk",
+			       container->config.id, reason.message, container->config.id);
+	}
+	return r;
+}
+
 /* Everything a start needs, in the order of what can fail for the user's reasons first. */
 static int launch_container(struct engine *engine, const struct container *container, int lock_fd,
 			    const struct stdio_options *stdio, struct launch *launch,
@@ -211,8 +236,15 @@ static int launch_container(struct engine *engine, const struct container *conta
 	if (r < 0)
 		return r;
 	r = machine_choose(engine, &needs, &machine, err);
-	if (r == 0)
-		r = fill_launch(engine, container, &machine, stdio, launch, ret_plain, err);
+	if (r < 0)
+		return r;
+	fill_launch(engine, container, &machine, stdio, launch);
+	r = container_attach_volumes(engine, container, launch, err);
+	if (r < 0)
+		return r;
+	r = container->state == CONTAINER_SUSPENDED
+		    ? fill_resume(engine, container, &machine, launch, err)
+		    : fill_start(engine, container, &machine, launch, ret_plain, err);
 	if (r == 0) {
 		log_timeline("hull: launch ready");
 		r = spawn_shim(engine, launch, lock_fd, ret_client, err);
@@ -257,7 +289,7 @@ static int finish_attach(int r, const struct attach_result *result, int *ret_sta
  * unless it never ran. */
 static void clear_failed_start(struct engine *engine, const struct container *container)
 {
-	if (container->config.auto_remove)
+	if (container->config.auto_remove && container->state != CONTAINER_SUSPENDED)
 		container_remove(engine, container, NULL);
 }
 
@@ -285,7 +317,7 @@ static int take_container(struct engine *engine, const char *id, struct containe
 		return err_set(err, -ENOENT, "container not found: %s", id);
 	}
 	*ret_lock_fd = TAKE_FD(lock_fd);
-	*ret_container = TAKE_PTR(container);
+	*ret_container = now ? TAKE_PTR(now) : TAKE_PTR(container);
 	return 0;
 }
 

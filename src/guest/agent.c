@@ -26,9 +26,11 @@
 #include "guest/net.h"
 #include "guest/process.h"
 #include "guest/rehearsal.h"
+#include "guest/rejoin.h"
 #include "guest/shares.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
+#include "proto/msg_state.h"
 #include "proto/mux.h"
 
 #define LAST_FLUSH_MS 2000
@@ -51,7 +53,8 @@ struct agent {
 	bool prepared; /* MSG_PREPARE has come */
 	int root_tree;
 	int trees[MSG_MOUNTS_MAX];
-	unsigned freezers; /* copies for which the container stands still */
+	unsigned freezers; /* copies, and a saved state, for which the container stands still */
+	bool frozen;       /* the state is being saved, or has been brought back */
 	/* The end. */
 	struct loop_source *kill_timer;
 	bool shutting_down;
@@ -422,6 +425,108 @@ static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t s
 	return 0;
 }
 
+/* --- the state of the machine is saved: see proto/msg_state.h --- */
+
+static int handle_freeze(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_freeze message;
+	int r = msg_freeze_decode(payload, size, &message);
+
+	if (r < 0 || agent->frozen)
+		return -EPROTO;
+	agent->frozen = true;
+	if (message.sync)
+		sync();
+	r = agent->freezers++ ? 0 : cgroup_freeze(agent->cgroup_fd, true);
+	if (r < 0)
+		log_warning("some processes run on while the state is saved: %s", strerror(-r));
+	mux_send_control(agent->mux, MSG_FROZEN, "", 0);
+	mux_flush(agent->mux, LAST_FLUSH_MS);
+	mux_hold(agent->mux, true);
+	return 0;
+}
+
+static int handle_thaw(struct agent *agent)
+{
+	if (!agent->frozen)
+		return -EPROTO;
+	agent->frozen = false;
+	mux_hold(agent->mux, false);
+	thaw(agent);
+	return 0;
+}
+
+/* What the copied container takes over from the session that it is told. */
+static int adopt_session(struct agent *agent, const struct msg_rejoin *rejoin, struct err *err)
+{
+	size_t mount_count = agent->session.mount_count;
+	uint8_t *bytes = xmemdup(rejoin->session, rejoin->session_size);
+	struct msg_session session = { 0 };
+	int r = msg_session_decode(bytes, rejoin->session_size, &session);
+
+	if (r < 0) {
+		free(bytes);
+		return err_set(err, r, "the session cannot be read: %m");
+	}
+	msg_session_release(&agent->session);
+	free(agent->session_bytes);
+	agent->session = session;
+	agent->session_bytes = bytes;
+	agent->session_size = rejoin->session_size;
+	if (agent->session.mount_count != mount_count)
+		log_warning("the mounts stay as they were");
+	r = clock_set_entropy(session.entropy, sizeof(session.entropy));
+	if (r < 0)
+		return err_set(err, r, "cannot seed the random generator: %m");
+	r = clock_set_wall(session.wall_clock_ns);
+	if (r < 0)
+		return err_set(err, r, "cannot set the clock: %m");
+	return rejoin->is_copy ? rejoin_identity(&agent->stage, rejoin, &session, err) : 0;
+}
+
+static int rejoin_processes(struct agent *agent, const struct msg_rejoin *rejoin, struct err *err)
+{
+	struct process *main_process = find_process(agent, MSG_PROCESS_MAIN);
+	int r;
+
+	if (!main_process || !process_pid(main_process))
+		return err_set(err, -ESRCH, "the container's process had ended");
+	VEC_EACH (&agent->processes, it)
+		if (*it != main_process)
+			process_orphan(*it);
+	r = process_rejoin(main_process);
+	if (r == 0 && rejoin->signal)
+		kill(process_pid(main_process), (int)rejoin->signal);
+	return r;
+}
+
+/* Nothing of the container runs before all is done. */
+static int handle_rejoin(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_started started = { .process = MSG_PROCESS_MAIN };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+	struct msg_rejoin message;
+	struct err err = { 0 };
+	int r = msg_rejoin_decode(payload, size, &message);
+
+	if (r < 0 || !agent->frozen)
+		return -EPROTO;
+	agent->frozen = false;
+	mux_restart(agent->mux);
+	r = adopt_session(agent, &message, &err);
+	if (r == 0)
+		r = rejoin_processes(agent, &message, &err);
+	if (r < 0) {
+		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
+		return 0;
+	}
+	thaw(agent);
+	started.pid = (uint32_t)process_pid(find_process(agent, MSG_PROCESS_MAIN));
+	msg_started_encode(&started, &bytes);
+	mux_send_control(agent->mux, MSG_STARTED, bytes.text, bytes.length);
+	return 0;
+}
+
 static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
 {
 	struct agent *agent = ctx;
@@ -446,6 +551,12 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 	case MSG_STATS:
 		handle_stats(agent);
 		return 0;
+	case MSG_FREEZE:
+		return handle_freeze(agent, payload, size);
+	case MSG_THAW:
+		return handle_thaw(agent);
+	case MSG_REJOIN:
+		return handle_rejoin(agent, payload, size);
 	case MSG_PING:
 		mux_send_control(agent->mux, MSG_PONG, "", 0);
 		return 0;

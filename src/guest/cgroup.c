@@ -108,20 +108,23 @@ void cgroup_kill(int cgroup_fd)
 	sys_write_file_at(cgroup_fd, "cgroup.kill", "1");
 }
 
-void cgroup_freeze(int cgroup_fd, bool freeze)
+int cgroup_freeze(int cgroup_fd, bool freeze)
 {
 	AUTO_CLOSE int events = openat(cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	char text[256];
+	int r = sys_write_file_at(cgroup_fd, "cgroup.freeze", freeze ? "1" : "0");
 
-	sys_write_file_at(cgroup_fd, "cgroup.freeze", freeze ? "1" : "0");
-	for (int i = 0; freeze && events >= 0 && i < FREEZE_EVENTS_MAX; i++) {
+	if (r < 0 || !freeze)
+		return r;
+	for (int i = 0; events >= 0 && i < FREEZE_EVENTS_MAX; i++) {
 		ssize_t n = pread(events, text, sizeof(text) - 1, 0);
 
 		text[n > 0 ? n : 0] = '\0';
-		if (n <= 0 || strstr(text, "frozen 1"))
-			return;
+		if (strstr(text, "frozen 1"))
+			return 0;
 		fd_wait(events, POLLPRI, FREEZE_WAIT_MS);
 	}
+	return -ETIMEDOUT;
 }
 
 static uint64_t read_number(int cgroup_fd, const char *file)

@@ -18,8 +18,9 @@ int cgroup_set_limits(int cgroup_fd, const struct msg_limits *limits, struct err
 /* How often the memory limit has killed a process of it so far. */
 uint64_t cgroup_oom_kills(int events_fd);
 void cgroup_kill(int cgroup_fd);
-/* Its processes stand still from the return on, or go on. */
-void cgroup_freeze(int cgroup_fd, bool freeze);
+/* Its processes stand still from the return on, or go on. -ETIMEDOUT when some, deep in the kernel,
+ * still ran after a second. */
+int cgroup_freeze(int cgroup_fd, bool freeze);
 /* All fields of the statistics but the network's. */
 void cgroup_stats(int cgroup_fd, struct msg_stats *stats);
 

@@ -19,6 +19,7 @@
 #define INPUT_WINDOW (128 * 1024)
 /* Reads of one output in a row, before others have their turn. */
 #define READS_PER_TURN 8
+#define ORPHAN 0 /* the id of a process that nobody on the host knows */
 
 struct output {
 	struct process *process;    /* borrowed: what it is part of */
@@ -188,6 +189,10 @@ static bool take_report(struct process *process)
 
 	process->report = loop_remove(process->report);
 	close(TAKE_FD(process->report_fd));
+	if (process->id == ORPHAN) {
+		process->started = !failed;
+		return failed;
+	}
 	if (failed) {
 		failure.message[sizeof(failure.message) - 1] = '\0';
 		struct msg_failed message = { process->id, failure.status, failure.message };
@@ -238,7 +243,7 @@ void process_finish(struct process *process)
 	};
 	AUTO_SBUF struct sbuf bytes = { 0 };
 
-	if (process->started) {
+	if (process->started && process->id != ORPHAN) {
 		msg_exited_encode(&message, &bytes);
 		mux_send_control(owner->mux, MSG_EXITED, bytes.text, bytes.length);
 	}
@@ -248,7 +253,8 @@ void process_finish(struct process *process)
 /* Says the end of an output. */
 static void end_output(struct output *output)
 {
-	mux_send_eof(output->process->owner->mux, output->stream);
+	if (output->process->id != ORPHAN)
+		mux_send_eof(output->process->owner->mux, output->stream);
 	close_output(output);
 }
 
@@ -260,7 +266,8 @@ static void pump_output(struct output *output)
 	struct mux *mux = process->owner->mux;
 
 	for (int i = 0; output->fd >= 0 && (i < READS_PER_TURN || process->reaped); i++) {
-		size_t room = mux_send_room(mux, output->stream);
+		size_t room =
+			process->id == ORPHAN ? sizeof(buffer) : mux_send_room(mux, output->stream);
 		ssize_t n;
 
 		if (room == 0) {
@@ -283,7 +290,8 @@ static void pump_output(struct output *output)
 			end_output(output);
 			return;
 		}
-		mux_send(mux, output->stream, buffer, (size_t)n);
+		if (process->id != ORPHAN)
+			mux_send(mux, output->stream, buffer, (size_t)n);
 	}
 }
 
@@ -415,7 +423,7 @@ static void pump_input(struct process *process)
 			return;
 		}
 		if (n < 0) {
-			mux_send_reset(mux, stream);
+			mux_send_reset(mux, stream); /* no stream, no frame: an orphan has none */
 			close_input(process);
 			return;
 		}
@@ -459,4 +467,35 @@ void process_input_eof(struct process *process)
 	process->input_ended = true;
 	if (!process->input)
 		pump_input(process);
+}
+
+int process_rejoin(struct process *process)
+{
+	struct mux *mux = process->owner->mux;
+	struct err err = { 0 };
+	int r = open_streams(process, &err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < 2; i++)
+		if (process->outputs[i].fd < 0)
+			mux_send_eof(mux, process->outputs[i].stream);
+		else
+			pump_output(&process->outputs[i]); /* no credit yet: waits for it */
+	if ((process->flags & MSG_PROCESS_STDIN) && process->input_fd < 0)
+		mux_send_reset(mux, MSG_STREAM(process->id, MSG_STREAM_STDIN));
+	return 0;
+}
+
+void process_orphan(struct process *process)
+{
+	process->id = ORPHAN;
+	if (process->flags & MSG_PROCESS_TTY)
+		for (size_t i = 0; i < 2; i++)
+			close_output(&process->outputs[i]);
+	process->input_ended = true;
+	if (!process->input)
+		close_input(process);
+	for (size_t i = 0; i < 2; i++)
+		watch_output(&process->outputs[i]);
 }

@@ -66,4 +66,11 @@ void process_input_eof(struct process *process);
 void process_output_reset(struct process *process, uint32_t stream);
 void process_output_writable(struct process *process, uint32_t stream);
 
+/* After the machine was brought back and the channel restarted. The process has its streams again,
+ * from where it was. */
+int process_rejoin(struct process *process);
+/* Whoever asked for it is not here: what it writes is thrown away and its input ends (a terminal
+ * hangs up), nothing is said of it, and its id is free. */
+void process_orphan(struct process *process);
+
 #endif

@@ -157,7 +157,12 @@ static void stage_main(int sock)
 
 static void hold_namespaces(struct stage *stage)
 {
-	static const char *const names[STAGE_NAMESPACES] = { "mnt", "ipc", "uts", "cgroup" };
+	static const char *const names[STAGE_NAMESPACES] = {
+		[STAGE_MNT] = "mnt",
+		[STAGE_IPC] = "ipc",
+		[STAGE_UTS] = "uts",
+		[STAGE_CGROUP] = "cgroup",
+	};
 	char path[64];
 
 	for (size_t i = 0; i < STAGE_NAMESPACES; i++) {

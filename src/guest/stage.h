@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "proto/msg.h"
 
-#define STAGE_NAMESPACES 4
+enum stage_namespace { STAGE_MNT, STAGE_IPC, STAGE_UTS, STAGE_CGROUP, STAGE_NAMESPACES };
 
 struct stage {
 	pid_t pid;  /* in hull-init's namespace */

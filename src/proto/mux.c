@@ -58,6 +58,7 @@ struct mux {
 	bool keep_open;
 	bool is_socket;
 	bool handling;    /* inside the handler: nothing is written until its end */
+	bool held;        /* nothing is written for now */
 	bool output_dead; /* the peer no longer reads: output is dropped, input still delivered */
 	bool ended;       /* closed was called or is about to be */
 	int error;
@@ -126,7 +127,8 @@ static void update_events(struct mux *mux, bool again)
 
 	if (!mux->source)
 		return;
-	if (out_pending(mux) || !list_empty(&mux->grants) || !list_empty(&mux->waiting))
+	if (!mux->held &&
+	    (out_pending(mux) || !list_empty(&mux->grants) || !list_empty(&mux->waiting)))
 		events |= EPOLLOUT;
 	/* Edges: a port whose host side is closed hangs up for as long as it is. Setting the events
 	 * again reports what is ready now. */
@@ -187,7 +189,7 @@ static void drop_output(struct mux *mux)
 /* Writes what is queued, as far as it goes. */
 static void flush_out(struct mux *mux)
 {
-	while (out_pending(mux)) {
+	while (out_pending(mux) && !mux->held) {
 		ssize_t n = write_some(mux, mux->out + mux->out_start, out_pending(mux));
 
 		if (n == -EAGAIN)
@@ -200,7 +202,8 @@ static void flush_out(struct mux *mux)
 		}
 		mux->out_start += (size_t)n;
 	}
-	drop_output(mux);
+	if (!mux->held)
+		drop_output(mux);
 }
 
 static int out_reserve(struct mux *mux, size_t size)
@@ -253,7 +256,8 @@ static int put_frame(struct mux *mux, uint32_t stream, uint16_t type, const void
 /* Sends the credit that is due, but for streams the peer may not know yet (unless `all`). */
 static void put_grants(struct mux *mux)
 {
-	while (!list_empty(&mux->grants) && out_pending(mux) < OUT_CREDIT_MAX && !mux->ended) {
+	while (!list_empty(&mux->grants) && out_pending(mux) < OUT_CREDIT_MAX && !mux->ended &&
+	       !mux->held) {
 		struct stream *stream =
 			stream_of(mux->grants.next, offsetof(struct stream, in_grants));
 		uint8_t value[sizeof(uint32_t)];
@@ -282,7 +286,7 @@ static void wake(struct mux *mux)
 	for (size_t n = mux->stream_count; n > 0 && !mux->ended; n--) {
 		struct stream *stream;
 
-		if (list_empty(&mux->waiting) || out_pending(mux) >= OUT_DATA_MAX)
+		if (list_empty(&mux->waiting) || out_pending(mux) >= OUT_DATA_MAX || mux->held)
 			return;
 		stream = stream_of(mux->waiting.next, offsetof(struct stream, in_waiting));
 		list_remove(&stream->in_waiting);
@@ -559,7 +563,7 @@ size_t mux_send_room(const struct mux *mux, uint32_t id)
 	size_t pending = out_pending(mux);
 	size_t room = pending < OUT_DATA_MAX ? OUT_DATA_MAX - pending : 0;
 
-	if (!stream || mux->ended || stream->eof_sent || stream->reset_received)
+	if (!stream || mux->ended || mux->held || stream->eof_sent || stream->reset_received)
 		return 0;
 	return stream->credit < room ? stream->credit : room;
 }
@@ -651,11 +655,19 @@ int mux_flush(struct mux *mux, int timeout_ms)
 	return 0;
 }
 
+void mux_hold(struct mux *mux, bool hold)
+{
+	mux->held = hold;
+	push(mux);
+	if (!hold && !mux->handling)
+		update_events(mux, true);
+}
+
 void mux_restart(struct mux *mux)
 {
 	drop_streams(mux);
 	mux->out_start = mux->out_end = 0;
-	mux->output_dead = false;
+	mux->output_dead = mux->held = false;
 	if (!mux->handling) {
 		mux->in_start = mux->in_end = 0;
 		update_events(mux, false);

@@ -84,9 +84,13 @@ void mux_send_reset(struct mux *mux, uint32_t stream);
 bool mux_flushed(const struct mux *mux);
 /* Writes what is queued, blocking up to timeout_ms. 0, -ETIMEDOUT or the channel's error. */
 int mux_flush(struct mux *mux, int timeout_ms);
-/* Drops all streams and queued output: for the guest's end when a new session begins on the same
- * port. Called inside a callback it keeps the input behind the message that is being handled;
- * otherwise that is dropped too. */
+/* Holds the channel: nothing is written and no stream takes bytes until it is let go. Control
+ * messages queue up meanwhile. Held channels have to be flushed before (mux_flush): what is under
+ * way then is nothing at all. */
+void mux_hold(struct mux *mux, bool hold);
+/* Drops all streams and queued output, and lets go: for the guest's end when a new session begins
+ * on the same port. Called inside a callback it keeps the input behind the message that is being
+ * handled; otherwise that is dropped too. */
 void mux_restart(struct mux *mux);
 
 static inline void mux_freep(struct mux **mux)

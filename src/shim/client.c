@@ -54,6 +54,9 @@ static int on_reply(void *ctx, uint16_t type, const uint8_t *data, size_t size)
 	case CTL_STATS_REPLY:
 		r = msg_stats_decode(data, size, &request->reply.stats);
 		break;
+	case CTL_SAVED:
+		r = ctl_saved_decode(data, size, &request->reply.saved);
+		break;
 	case CTL_ERROR:
 		r = ctl_error_decode(data, size, &error);
 		if (r == 0)

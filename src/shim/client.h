@@ -18,9 +18,10 @@
 int client_connect(const char *root, const char *uuid, struct err *err);
 
 struct client_reply {
-	uint16_t type; /* CTL_OK, CTL_EXITED or CTL_STATS_REPLY */
+	uint16_t type; /* CTL_OK, CTL_EXITED, CTL_STATS_REPLY or CTL_SAVED */
 	struct ctl_exited exited;
 	struct msg_stats stats;
+	struct ctl_saved saved;
 };
 /* Sends one request over fd (taken) and waits for its answer, as long as it takes. An error that
  * the shim reports is returned as such; -EPIPE when the shim went away. */

@@ -90,6 +90,8 @@ static const struct rule {
 	{ PLACE_LAUNCH, "", offsetof(struct launch, root_disk) },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, template_directory) },
 	{ PLACE_LAUNCH, "/ram", offsetof(struct launch, template_directory), { .write = true } },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, saved_directory) },
+	{ PLACE_LAUNCH, "/ram", offsetof(struct launch, saved_directory), { .write = true } },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, kernel) },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, modules) },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, init) },

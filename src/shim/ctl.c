@@ -61,3 +61,41 @@ int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, ui
 		*ret_second = second;
 	return 0;
 }
+
+void ctl_saved_encode(const struct ctl_saved *saved, struct sbuf *out)
+{
+	pack_u64(out, saved->frozen_us);
+	pack_u64(out, saved->stopped_us);
+	pack_u64(out, saved->changed_pages);
+}
+
+int ctl_saved_decode(const uint8_t *data, size_t size, struct ctl_saved *ret_saved)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct ctl_saved saved;
+	int r;
+
+	saved.frozen_us = unpack_u64(&in);
+	saved.stopped_us = unpack_u64(&in);
+	saved.changed_pages = unpack_u64(&in);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_saved = saved;
+	return r;
+}
+
+void ctl_string_encode(const char *text, struct sbuf *out)
+{
+	pack_string(out, text);
+}
+
+int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text)
+{
+	struct unpack in = { .data = data, .size = size };
+	const char *text = unpack_string(&in);
+	int r = unpack_done(&in);
+
+	if (r == 0)
+		*ret_text = text;
+	return r;
+}

@@ -20,14 +20,17 @@
 
 enum ctl_type {
 	/* requests */
-	CTL_ATTACH = 64, /* two u32: flags (enum ctl_attach), 0 */
-	CTL_EXEC = 65,   /* a packed msg_process (its id is ignored) */
-	CTL_STOP = 66,   /* two u32: signal (0: the configured one), timeout in ms */
-	CTL_KILL = 67,   /* two u32: signal, 0 */
-	CTL_WAIT = 68,   /* empty; answered by CTL_EXITED */
-	CTL_STATS = 69,  /* empty; answered by CTL_STATS_REPLY */
-	CTL_PAUSE = 70,  /* two u32: 1 pause or 0 go on, 0 */
-	CTL_COPY = 120,  /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
+	CTL_ATTACH = 64,   /* two u32: flags (enum ctl_attach), 0 */
+	CTL_EXEC = 65,     /* a packed msg_process (its id is ignored) */
+	CTL_STOP = 66,     /* two u32: signal (0: the configured one), timeout in ms */
+	CTL_KILL = 67,     /* two u32: signal, 0 */
+	CTL_WAIT = 68,     /* empty; answered by CTL_EXITED */
+	CTL_STATS = 69,    /* empty; answered by CTL_STATS_REPLY */
+	CTL_PAUSE = 70,    /* two u32: 1 pause or 0 go on, 0 */
+	CTL_COPY = 120,    /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
+	CTL_SUSPEND = 130, /* empty; answered by CTL_OK when the machine is saved and gone */
+	CTL_SAVE = 131,    /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
+			    * container's, for a copy of machine and disks; answered by CTL_SAVED */
 	/* while attached */
 	CTL_SIGNAL = 80, /* two u32: signal, 0 */
 	CTL_RESIZE = 81, /* two u32: rows, columns */
@@ -37,6 +40,8 @@ enum ctl_type {
 	CTL_STARTED = 92,     /* empty */
 	CTL_EXITED = 93,      /* u32 status, u8 killed for memory */
 	CTL_STATS_REPLY = 94, /* a packed msg_stats */
+	CTL_SAVED = 135, /* u64 µs without a process running, u64 µs with the machine stopped,
+			  * u64 pages of memory that had changed since it was started */
 };
 
 enum ctl_attach {
@@ -64,6 +69,16 @@ struct ctl_exited {
 };
 void ctl_exited_encode(const struct ctl_exited *exited, struct sbuf *out);
 int ctl_exited_decode(const uint8_t *data, size_t size, struct ctl_exited *ret_exited);
+
+struct ctl_saved {
+	uint64_t frozen_us, stopped_us, changed_pages;
+};
+void ctl_saved_encode(const struct ctl_saved *saved, struct sbuf *out);
+int ctl_saved_decode(const uint8_t *data, size_t size, struct ctl_saved *ret_saved);
+
+void ctl_string_encode(const char *text, struct sbuf *out);
+/* *ret_text is borrowed from data. */
+int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text);
 
 /* Two u32, for all messages of numbers. */
 void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out);

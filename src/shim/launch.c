@@ -37,6 +37,8 @@ static const struct {
 	{ "nameservers", offsetof(struct launch, nameservers), false },
 	{ "hostPorts", offsetof(struct launch, host_ports), false },
 	{ "shareServer", offsetof(struct launch, share_server), false },
+	{ "saved", offsetof(struct launch, saved_directory), false },
+	{ "origin", offsetof(struct launch, origin), false },
 };
 
 static const struct {
@@ -182,6 +184,11 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 	json_object_set_new(json, "devices", devices_to_json(launch->devices));
 	json_object_set_new(json, "volumes", volumes_to_json(launch));
 	json_object_set_new(json, "scratchSlot", json_integer(launch->scratch_slot));
+	json_object_set_new(json, "isCopy", json_boolean(launch->is_copy));
+	json_object_set_new(json, "generation", json_integer(launch->generation));
+	json_object_set_new(json, "copyIndex", json_integer(launch->copy_index));
+	json_object_set_new(json, "copyCount", json_integer(launch->copy_count));
+	json_object_set_new(json, "forkSignal", json_integer(launch->fork_signal));
 	json_object_set_new(json, "attach", json_integer(launch->attach));
 	json_object_set_new(json, "rows", json_integer(launch->rows));
 	json_object_set_new(json, "columns", json_integer(launch->columns));
@@ -228,6 +235,11 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	if (launch.scratch_slot != LAUNCH_SCRATCH_FRESH &&
 	    launch.scratch_slot != LAUNCH_SCRATCH_USED)
 		return err_set(err, -EBADMSG, "the launch specification has a wrong slot");
+	launch.is_copy = json_get_bool(json, "isCopy", false);
+	launch.generation = (uint32_t)json_get_int(json, "generation", 0);
+	launch.copy_index = (uint32_t)json_get_int(json, "copyIndex", 0);
+	launch.copy_count = (uint32_t)json_get_int(json, "copyCount", 0);
+	launch.fork_signal = (uint32_t)json_get_int(json, "forkSignal", 0);
 	launch.attach = (uint32_t)json_get_int(json, "attach", 0);
 	launch.rows = (uint32_t)json_get_int(json, "rows", 0);
 	launch.columns = (uint32_t)json_get_int(json, "columns", 0);
@@ -260,6 +272,11 @@ char *launch_run_dir(const char *run, const char *uuid)
 char *launch_lock_path(const char *root, const char *uuid)
 {
 	return path_join(root, "containers/%s/lock", uuid);
+}
+
+char *launch_saved_path(const char *root, const char *uuid)
+{
+	return path_join(root, "containers/%s/saved", uuid);
 }
 
 char *launch_socket_path(const char *root, const char *uuid)

@@ -46,12 +46,17 @@ struct launch {
 	struct machine_devices devices;
 	char *qemu, *kernel, *modules, *init, *scratch;
 	char *template_directory; /* NULL: cold boot */
-	uint32_t scratch_slot;    /* LAUNCH_SCRATCH_* */
-	char *root_disk;          /* VMDK descriptor */
-	char *netd;               /* the program hull-netd */
-	char *domain;             /* of networks; NULL: none */
-	char *nameservers;        /* separated by spaces; NULL: the host's */
-	char *host_ports;         /* the same (net/client.h); NULL: none */
+	/* A saved machine (vm/saved.h) to go on with instead; NULL: it starts. */
+	char *saved_directory;
+	bool is_copy; /* of another container's machine; false: its own, which is used up */
+	char *origin; /* what it is a copy of */
+	uint32_t generation, copy_index, copy_count, fork_signal; /* as of MSG_REJOIN */
+	uint32_t scratch_slot;                                    /* LAUNCH_SCRATCH_* */
+	char *root_disk;                                          /* VMDK descriptor */
+	char *netd;                                               /* the program hull-netd */
+	char *domain;                                             /* of networks; NULL: none */
+	char *nameservers; /* separated by spaces; NULL: the host's */
+	char *host_ports;  /* the same (net/client.h); NULL: none */
 	bool tap;
 	VEC(struct launch_volume) volumes;
 	char *share_server; /* path of hull-share; NULL: nothing is shared */
@@ -78,6 +83,10 @@ char *launch_run_dir(const char *run, const char *uuid);
 /* Both beside what they belong to: a run directory can differ from one login to the next, or vanish
  * with it, and a container that runs must never look dead nor be out of reach. */
 char *launch_lock_path(const char *root, const char *uuid);
+/* What a running container's copies begin with, in its directory; moved away from there. */
+#define LAUNCH_COPY_PREFIX "copy-"
+/* The container's own saved machine, complete once it has this name. */
+char *launch_saved_path(const char *root, const char *uuid);
 char *launch_socket_path(const char *root, const char *uuid);
 
 #endif

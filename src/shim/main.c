@@ -29,7 +29,9 @@ static int set_up(struct shim *shim, struct err *err)
 		log_init("hull-shim", LOG_LEVEL_DEBUG);
 	log_timeline_origin(shim->launch.timeline_origin_ns);
 	log_timeline("shim: started");
-	if (shim->launch.template_directory) {
+	if (state_is_restore(shim)) {
+		state_open(shim);
+	} else if (shim->launch.template_directory) {
 		template_open(shim->launch.template_directory, shim->launch.memory_bytes,
 			      &shim->template);
 		shim->has_template = true;

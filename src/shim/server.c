@@ -95,21 +95,21 @@ static void refuse_not_running(struct client *client)
 }
 
 /* A machine on hold answers nothing: who asks for it would wait for ever. */
-static bool refuse_unless_answering(struct client *client)
+bool server_is_answering(struct client *client)
 {
 	AUTO_FREE char *message = NULL;
 
 	if (client->shim->phase != PHASE_RUNNING) {
 		refuse_not_running(client);
-		return true;
+		return false;
 	}
 	if (client->shim->container->state != CONTAINER_PAUSED)
-		return false;
+		return true;
 	message = xasprintf("container %s is paused; 'hull unpause' it first",
 			    client->shim->container->config.id);
 	server_send_error(client, -EINVAL, 125, message);
 	server_drop(client);
-	return true;
+	return false;
 }
 
 static int on_attach(struct client *client, const uint8_t *data, size_t size)
@@ -122,7 +122,7 @@ static int on_attach(struct client *client, const uint8_t *data, size_t size)
 		return r;
 	if (!main_process)
 		refuse_not_running(client);
-	else if (!refuse_unless_answering(client))
+	else if (server_is_answering(client))
 		relay_attach(main_process, client, flags, false);
 	return 0;
 }
@@ -140,7 +140,7 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 		server_send_error(client, -EAGAIN, 125,
 				  "too many commands run in the container at once");
 		server_drop(client);
-	} else if (!refuse_unless_answering(client)) {
+	} else if (server_is_answering(client)) {
 		process.id = shim->next_process_id++;
 		msg_process_encode(&process, &out);
 		relay_attach(relay_add(shim, process.id, process.flags & MSG_PROCESS_STDIN), client,
@@ -158,7 +158,7 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 	struct msg_copy copy;
 	int r = msg_copy_decode(data, size, &copy);
 
-	if (r < 0 || refuse_unless_answering(client))
+	if (r < 0 || !server_is_answering(client))
 		return r;
 	if (relay_is_full(shim)) {
 		server_send_error(client, -EAGAIN, 125,
@@ -224,7 +224,7 @@ static int on_stats(struct client *client, const uint8_t *data, size_t size)
 {
 	struct shim *shim = client->shim;
 
-	if (refuse_unless_answering(client))
+	if (!server_is_answering(client))
 		return 0;
 	client->wants_stats = true;
 	return mux_send_control(shim->guest, MSG_STATS, NULL, 0);
@@ -304,6 +304,8 @@ static const struct {
 	{ CTL_COPY, true, on_copy },
 	{ CTL_SIGNAL, false, on_process_signal },
 	{ CTL_RESIZE, false, on_resize },
+	{ CTL_SUSPEND, true, state_on_suspend },
+	{ CTL_SAVE, true, state_on_save },
 };
 
 static int client_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
@@ -426,7 +428,7 @@ void server_report_end(struct shim *shim)
 			continue;
 		if (client->wants_end && client->end_is_ok) {
 			server_send(client, CTL_OK, NULL);
-		} else if (client->wants_end) {
+		} else if (client->wants_end && !shim->suspended) {
 			ctl_exited_encode(
 				&(struct ctl_exited){ shim->main_status, shim->oom_killed },
 				&payload);

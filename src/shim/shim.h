@@ -8,6 +8,7 @@
  *	supervisor.c	phases of the container's life, a table of phase × event → action
  *	relay.c		processes of the guest and the clients attached to them: bytes both ways
  *	server.c	the control socket: who asks what, and the answers
+ *	state.c		the machine saved, and brought back from where it was saved
  *
  * It holds the container's lock for as long as it lives; whoever finds a row that says "running"
  *with nobody holding the lock knows that the shim died, and with it (parent-death signal) the
@@ -88,6 +89,8 @@ struct shim {
 	bool given_up;     /* asked to go while clients still read */
 	uint32_t main_status;
 	bool oom_killed;
+	bool suspended;        /* the container's machine is saved, and what ends is not its life */
+	struct saving *saving; /* owned; NULL: none is under way */
 	uint32_t restarts;
 	uint64_t started_ms; /* monotonic, of this run */
 	uint32_t stop_signal;
@@ -109,6 +112,28 @@ void shim_event(struct shim *shim, enum event event);
 void shim_set_state(struct shim *shim, enum container_state state);
 /* The number of the container's stop signal. */
 uint32_t shim_default_stop_signal(const struct shim *shim);
+
+/* The session that its guest is told, as of now. */
+int shim_encode_session(const struct shim *shim, struct sbuf *out, struct err *err);
+/* Ends this run, the machine being saved; message is what attached clients are told. */
+void shim_end_suspended(struct shim *shim, const char *message);
+
+/* state.c */
+/* Requests of clients. */
+int state_on_suspend(struct client *client, const uint8_t *data, size_t size);
+int state_on_save(struct client *client, const uint8_t *data, size_t size);
+/* The guest has frozen the container. */
+int state_frozen(struct shim *shim);
+/* The machine is going: what was being saved is not. */
+void state_cancel(struct shim *shim);
+/* Whether the machine goes on from where it was saved. */
+bool state_is_restore(const struct shim *shim);
+/* Looks up what shim->launch names. */
+void state_open(struct shim *shim);
+/* The machine is loaded, its processes wait: tells them who they are now, and lets them run. */
+int state_rejoin(struct shim *shim, struct err *err);
+/* The next start of the machine is one. */
+void state_forget(struct shim *shim);
 
 /* relay.c */
 struct process *relay_add(struct shim *shim, uint32_t id, bool has_input);
@@ -149,7 +174,10 @@ void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size);
  * stays: once the lock is free it may be another shim's. */
 void server_close(struct shim *shim);
 
-/* A client, for relay.c. */
+/* False, and the client has been told, unless there is a guest that answers. */
+bool server_is_answering(struct client *client);
+
+/* A client, for relay.c and state.c. */
 struct client {
 	struct client *next;
 	struct shim *shim;
@@ -161,6 +189,7 @@ struct client {
 	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
 	bool wants_stats;
 	bool copies; /* its process is a copy, which is worth nothing without it */
+	bool wants_saved;
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
 	bool owner;

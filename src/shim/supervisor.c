@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "proto/msg.h"
+#include "proto/msg_state.h"
 #include "shim/session.h"
 #include "shim/shares.h"
 #include "shim/volume_files.h"
@@ -108,7 +109,7 @@ static void act_start_late(struct shim *shim)
 {
 	set_failure(shim, -ETIMEDOUT, 125,
 		    "the machine did not answer in time (see 'hull logs --boot')");
-	if (shim->template_used)
+	if (shim->template_used && !state_is_restore(shim))
 		template_discard(&shim->template);
 	act_end(shim);
 }
@@ -154,6 +155,7 @@ static void act_restart(struct shim *shim)
 
 	on_undertaker(shim); /* on a busy host the last machine may still be there */
 	shim->restarts++;
+	state_forget(shim);
 	shim->launch.scratch_slot = LAUNCH_SCRATCH_USED;
 	if (start_machine(shim, &err) < 0) {
 		set_failure(shim, err.code, 125, err.message);
@@ -293,6 +295,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 		return on_failed(shim, payload, size);
 	case MSG_EXITED:
 		return on_exited(shim, payload, size);
+	case MSG_FROZEN:
+		return state_frozen(shim);
 	case MSG_SHUTDOWN_DONE:
 		shim_event(shim, EVENT_CLEAN);
 		return 0;
@@ -387,19 +391,23 @@ static bool is_worth_rehearsing(const struct shim *shim)
 	return str_eq(shim->launch.accel, "tcg") && shim->launch.vcpus > 1;
 }
 
-static int send_session(struct shim *shim, struct err *err)
+int shim_encode_session(const struct shim *shim, struct sbuf *out, struct err *err)
 {
 	struct session_network network;
-	const struct container_config *config = &shim->container->config;
-	AUTO_SBUF struct sbuf out = { 0 };
-	int r;
 
 	nets_describe(shim->nets, &network);
-	r = session_encode(config, &shim->launch, &network, is_worth_rehearsing(shim), &out, err);
+	return session_encode(&shim->container->config, &shim->launch, &network,
+			      is_worth_rehearsing(shim), out, err);
+}
+
+static int send_session(struct shim *shim, struct err *err)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+	int r = shim_encode_session(shim, &out, err);
 
 	if (r < 0)
 		return r;
-	relay_add(shim, MSG_PROCESS_MAIN, config->process.stdin_open);
+	relay_add(shim, MSG_PROCESS_MAIN, shim->container->config.process.stdin_open);
 	r = mux_send_control(shim->guest, MSG_SESSION, out.text, out.length);
 	if (r == 0)
 		mux_flush(shim->guest, 0);
@@ -452,9 +460,12 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	shim->template_used = use_template;
 	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
 	/* Waits in the socket until the guest runs: nothing is lost in between. */
-	r = send_session(shim, err);
+	if (!state_is_restore(shim))
+		r = send_session(shim, err);
 	if (r == 0)
 		r = vm_run(shim->vm, err);
+	if (r == 0 && state_is_restore(shim))
+		r = state_rejoin(shim, err);
 	if (r < 0)
 		return r;
 	log_timeline("shim: machine runs");
@@ -508,7 +519,7 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	r = boot(shim, use_template, err);
-	if (r == -ESTALE && use_template) {
+	if (r == -ESTALE && use_template && !state_is_restore(shim)) {
 		log_warning("container=%s template discarded: %s", shim->container->config.id,
 			    err ? err->message : "");
 		free_machine(shim);
@@ -536,8 +547,8 @@ static bool wants_restart(const struct shim *shim)
 	uint32_t max = UINT32_MAX;
 
 	/* What never ran is not started again: whoever started it hears why. */
-	if (shim->user_stopped || !shim->started_ms || shim->failure.status == 127 ||
-	    shim->failure.status == 126)
+	if (shim->user_stopped || shim->suspended || !shim->started_ms ||
+	    shim->failure.status == 127 || shim->failure.status == 126)
 		return false;
 	if (str_eq(policy, "always") || str_eq(policy, "unless-stopped"))
 		return true;
@@ -621,7 +632,7 @@ static void end_for_good(struct shim *shim)
 	shim->phase = PHASE_ENDED;
 	shim->nets = nets_close(shim->nets);
 	release_volumes(shim);
-	if (shim->container->config.auto_remove) {
+	if (shim->container->config.auto_remove && !shim->suspended) {
 		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
 		tell_clients(shim);
@@ -637,8 +648,9 @@ static void end_for_good(struct shim *shim)
 	} else {
 		if (shim->vm)
 			vm_kill(shim->vm);
-		fill_end(shim, shim->container);
-		shim_set_state(shim, CONTAINER_STOPPED);
+		if (!shim->suspended)
+			fill_end(shim, shim->container);
+		shim_set_state(shim, shim->suspended ? CONTAINER_SUSPENDED : CONTAINER_STOPPED);
 		log_writer_flush(shim->log);
 		/* A container whose lock is held has a listener. */
 		close(TAKE_FD(shim->lock_fd));
@@ -649,9 +661,17 @@ static void end_for_good(struct shim *shim)
 	loop_quit(shim->loop, 0);
 }
 
+void shim_end_suspended(struct shim *shim, const char *message)
+{
+	shim->suspended = true;
+	set_failure(shim, -ECANCELED, 125, message);
+	act_end(shim);
+}
+
 static void end_run(struct shim *shim)
 {
 	loop_disarm(shim->deadline);
+	state_cancel(shim);
 	if (shim->phase == PHASE_BACKOFF || !wants_restart(shim)) {
 		end_for_good(shim);
 		return;

@@ -56,6 +56,8 @@ static int state_parse(const char *name, enum container_state *ret_state)
 
 static bool is_durable(const struct container *container)
 {
+	if (container->state == CONTAINER_SUSPENDED)
+		return true;
 	return !container->config.auto_remove && container->state != CONTAINER_RUNNING &&
 	       container->state != CONTAINER_PAUSED && container->state != CONTAINER_STOPPING;
 }

@@ -11,6 +11,8 @@ struct vm_engine {
 	int (*run)(struct vm *vm, struct err *err);
 	int (*take_agent)(struct vm *vm);
 	void (*watch)(struct vm *vm, struct loop *loop, const struct vm_ops *ops, void *ctx);
+	int (*copy_memory)(struct vm *vm, int to_fd, struct ram_copy **ret_copy, struct err *err);
+	int (*save_devices)(struct vm *vm, int fd, struct err *err);
 	int (*pause)(struct vm *vm, struct err *err);
 	int (*resume)(struct vm *vm, struct err *err);
 	void (*kill)(struct vm *vm);

@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -30,6 +32,7 @@
 
 #define RUN_TIMEOUT_MS 20000
 #define COMMAND_TIMEOUT_MS 5000
+#define DEVICES_MAX (64ll << 20) /* bytes of the state of all devices */
 
 struct qemu {
 	struct vm vm;
@@ -40,6 +43,9 @@ struct qemu {
 	char *initramfs; /* owned; a cold boot's, removed when it runs no more */
 	char *empty_dir; /* owned; a cold boot's */
 	int64_t log_offset;
+	int ram_fd;  /* owned: the file that it maps as its memory */
+	int save_fd; /* owned: what it writes the state of its devices to */
+	uint64_t ram_bytes;
 	int agent_fd;    /* owned until taken */
 	struct qmp *qmp; /* owned */
 	int64_t status_id;
@@ -164,6 +170,10 @@ static void qemu_free(struct vm *vm)
 	qmp_free(qemu->qmp);
 	if (qemu->agent_fd >= 0)
 		close(qemu->agent_fd);
+	if (qemu->ram_fd >= 0)
+		close(qemu->ram_fd);
+	if (qemu->save_fd >= 0)
+		close(qemu->save_fd);
 	if (qemu->pid_fd >= 0)
 		close(qemu->pid_fd);
 	finish_console(qemu);
@@ -179,6 +189,24 @@ static void freep(struct qemu **qemu)
 {
 	if (*qemu)
 		qemu_free(&(*qemu)->vm);
+}
+
+/* The files of memory and saved state: they stay open, so that it does not matter whether they
+ * still have a name when they are needed. */
+static int open_files(const struct vm_options *options, struct qemu *qemu, struct err *err)
+{
+	const struct template *template = options->template;
+
+	qemu->save_fd = memfd_create("hull-state", MFD_CLOEXEC);
+	qemu->ram_fd = template ? open(template->ram_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+				: memfd_create("hull-ram", MFD_CLOEXEC);
+	if (template && qemu->ram_fd < 0)
+		return err_set(err, errno == ENOENT ? -ESTALE : -errno, "cannot open '%s': %m",
+			       template->ram_path);
+	if (qemu->save_fd < 0 || qemu->ram_fd < 0 ||
+	    (!template && ftruncate(qemu->ram_fd, (off_t)qemu->ram_bytes) < 0))
+		return err_set(err, -errno, "cannot allocate the machine's memory: %m");
+	return 0;
 }
 
 /* Starts the process for the options; *ret_process and qemu->initramfs are set. */
@@ -198,8 +226,11 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.has_console = options->console_path,
 		.has_files = options->files_fd > 0,
 	};
+	struct launch_files files = { .state = -1, .ram = -1, .files = -1 };
 	int r = open_console(qemu, options->console_path, &console, err);
 
+	if (r == 0)
+		r = open_files(options, qemu, err);
 	if (r < 0)
 		return r;
 	if (template) {
@@ -209,6 +240,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 				       "cannot open '%s': %m", template->state_path);
 		launch.ram_path = template->ram_path;
 		launch.empty_dir = template->empty_dir;
+		files.state = state;
 	} else {
 		qemu->initramfs = path_join(options->work_dir, "initramfs");
 		qemu->empty_dir = path_join(options->work_dir, "empty");
@@ -220,10 +252,12 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		launch.initramfs = qemu->initramfs;
 		launch.empty_dir = qemu->empty_dir;
 		launch.tsc_khz = launch_measure_tsc_khz();
+		files.ram = qemu->ram_fd;
 	}
-	return launch_start(&launch, state, -1, console,
-			    options->files_fd > 0 ? options->files_fd : -1, options->log_path,
-			    ret_process, err);
+	files.files = options->files_fd > 0 ? options->files_fd : -1;
+	files.console = console;
+	files.save = qemu->save_fd;
+	return launch_start(&launch, &files, options->log_path, ret_process, err);
 }
 
 static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, struct err *err)
@@ -236,6 +270,9 @@ static int qemu_spawn(const struct vm_options *options, struct vm **ret_vm, stru
 		.vm.engine = &engine_qemu,
 		.restoring = options->template,
 		.log_path = xstrdup(options->log_path),
+		.ram_fd = -1,
+		.save_fd = -1,
+		.ram_bytes = options->shape.memory_bytes,
 		.agent_fd = -1,
 		.console_fd = -1,
 		.console_file = -1,
@@ -387,12 +424,12 @@ static void qemu_watch(struct vm *vm, struct loop *loop, const struct vm_ops *op
 	loop_arm(qemu->event_timer, 0);
 }
 
-static int command(struct vm *vm, const char *name, struct err *err)
+static int command(struct vm *vm, const char *name, json_t *arguments, struct err *err)
 {
 	struct qemu *qemu = of_vm(vm);
 	int r;
 
-	r = qmp_execute(qemu->qmp, name, NULL, clock_monotonic_ms() + COMMAND_TIMEOUT_MS, NULL,
+	r = qmp_execute(qemu->qmp, name, arguments, clock_monotonic_ms() + COMMAND_TIMEOUT_MS, NULL,
 			err);
 	if (qemu->event_timer)
 		loop_arm(qemu->event_timer, 0); /* for events that came before the reply */
@@ -401,12 +438,42 @@ static int command(struct vm *vm, const char *name, struct err *err)
 
 static int qemu_pause(struct vm *vm, struct err *err)
 {
-	return command(vm, "stop", err);
+	return command(vm, "stop", NULL, err);
 }
 
 static int qemu_resume(struct vm *vm, struct err *err)
 {
-	return command(vm, "cont", err);
+	return command(vm, "cont", NULL, err);
+}
+
+static int qemu_copy_memory(struct vm *vm, int to_fd, struct ram_copy **ret_copy, struct err *err)
+{
+	const struct qemu *qemu = of_vm(vm);
+
+	return ram_copy_new(qemu->pid, qemu->ram_fd, qemu->ram_bytes, to_fd, ret_copy, err);
+}
+
+/* The emulator cannot create files; it opens the one that it was given when it started. */
+static int qemu_save_devices(struct vm *vm, int fd, struct err *err)
+{
+	const struct qemu *qemu = of_vm(vm);
+	struct stat st;
+	char path[64];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", LAUNCH_FD_SAVE);
+	/* Not "live": its disks stay its own. */
+	r = command(vm, "xen-save-devices-state",
+		    json_pack("{s:s,s:b}", "filename", path, "live", 0), err);
+	if (r < 0)
+		return r;
+	if (fstat(qemu->save_fd, &st) < 0 || st.st_size <= 0 || st.st_size > DEVICES_MAX)
+		return err_set(err, -EPROTO, "the emulator saved a state of %lld bytes",
+			       (long long)st.st_size);
+	r = fd_clone_file(qemu->save_fd, fd);
+	/* Its memory is not needed until it is saved again. */
+	(void)!ftruncate(qemu->save_fd, 0);
+	return r < 0 ? err_set(err, r, "cannot write the machine's state: %m") : 0;
 }
 
 static pid_t qemu_pid(const struct vm *vm)
@@ -420,6 +487,8 @@ const struct vm_engine engine_qemu = {
 	.run = qemu_run,
 	.take_agent = qemu_take_agent,
 	.watch = qemu_watch,
+	.copy_memory = qemu_copy_memory,
+	.save_devices = qemu_save_devices,
 	.pause = qemu_pause,
 	.resume = qemu_resume,
 	.kill = qemu_kill,

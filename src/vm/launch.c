@@ -109,7 +109,11 @@ static void add_memory(char ***argv, const struct launch *launch)
 		    bytes, path);
 		break;
 	default:
-		add(argv, "-object", "memory-backend-ram,id=mem0,size=%llu", bytes);
+		/* A file as well: what has been changed in it is told the same way as in a
+		 * template's. */
+		add(argv, "-object",
+		    "memory-backend-file,id=mem0,size=%llu,mem-path=/proc/self/fd/%d,share=off",
+		    bytes, LAUNCH_FD_RAM);
 	}
 }
 
@@ -316,9 +320,8 @@ static int confine(const struct launch *launch, struct err *err)
 	return fd == -ENOSYS ? 0 : fd;
 }
 
-int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
-		 int files_fd, const char *log_path, struct launch_process *ret_process,
-		 struct err *err)
+int launch_start(const struct launch *launch, const struct launch_files *files,
+		 const char *log_path, struct launch_process *ret_process, struct err *err)
 {
 	AUTO_STRV char **argv = launch_argv(launch);
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -345,11 +348,9 @@ int launch_start(const struct launch *launch, int state_fd, int ram_fd, int cons
 	agent = pair[0];
 	agent_peer = pair[1];
 	const struct proc_fd optional[] = {
-		{ launch->use == LAUNCH_TEMPLATE ? -1 : state_fd, LAUNCH_FD_STATE },
-		{ launch->use == LAUNCH_RESTORE ? -1 : state_fd, LAUNCH_FD_SAVE },
-		{ ram_fd, LAUNCH_FD_RAM },
-		{ console_fd, LAUNCH_FD_CONSOLE },
-		{ files_fd, LAUNCH_FD_FILES },
+		{ files->state, LAUNCH_FD_STATE },     { files->ram, LAUNCH_FD_RAM },
+		{ files->console, LAUNCH_FD_CONSOLE }, { files->save, LAUNCH_FD_SAVE },
+		{ files->files, LAUNCH_FD_FILES },
 	};
 	struct proc_fd fds[5 + ARRAY_SIZE(optional) + MACHINE_NICS_MAX] = {
 		{ nothing, 0 },

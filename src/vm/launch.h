@@ -16,7 +16,7 @@ enum launch_use {
 			    to */
 	LAUNCH_DERIVE,   /* as LAUNCH_TEMPLATE, but loads LAUNCH_FD_STATE instead of booting */
 	LAUNCH_RESTORE,  /* loads LAUNCH_FD_STATE; memory is a private mapping of ram_path */
-	LAUNCH_COLD,     /* boots; memory is anonymous */
+	LAUNCH_COLD,     /* boots; memory is a private mapping of the empty file LAUNCH_FD_RAM */
 	LAUNCH_USE_COUNT
 };
 
@@ -27,7 +27,7 @@ enum launch_fd {
 	LAUNCH_FD_STATE = 5,
 	LAUNCH_FD_RAM = 6,
 	LAUNCH_FD_CONSOLE = 7,
-	LAUNCH_FD_SAVE = 8, /* where a template's state is saved to */
+	LAUNCH_FD_SAVE = 8, /* where the state of devices can be saved to */
 	LAUNCH_FD_FILES = 9,
 	LAUNCH_FD_NIC = 10, /* the first of MACHINE_NICS_MAX */
 };
@@ -62,13 +62,19 @@ struct launch_process {
 	int64_t log_offset; /* where its messages begin in the log */
 };
 
-/* Starts the emulator, which dies with the calling thread. state_fd, ram_fd, console_fd and
- * files_fd (borrowed, -1 none) become LAUNCH_FD_STATE (of a template: LAUNCH_FD_SAVE; both
- * when it is derived), LAUNCH_FD_RAM, LAUNCH_FD_CONSOLE and LAUNCH_FD_FILES. log_path: where
- * its messages are appended. */
-int launch_start(const struct launch *launch, int state_fd, int ram_fd, int console_fd,
-		 int files_fd, const char *log_path, struct launch_process *ret_process,
-		 struct err *err);
+/* Files that the emulator gets under the numbers above; borrowed, -1 none. */
+struct launch_files {
+	int state;
+	int ram;
+	int console;
+	int files;
+	int save; /* where a machine that runs can write the state of its devices to */
+};
+
+/* Starts the emulator, which dies with the calling thread. log_path: where its messages are
+ * appended. */
+int launch_start(const struct launch *launch, const struct launch_files *files,
+		 const char *log_path, struct launch_process *ret_process, struct err *err);
 /* The last line of a log that may tell why something ended ("" if none); owned. log_offset: where
  * to begin. */
 char *launch_last_words(const char *log_path, int64_t log_offset);

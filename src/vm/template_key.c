@@ -10,6 +10,7 @@
 #endif
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "vm/initramfs.h"
@@ -29,9 +30,7 @@ static int add_identity(struct sbuf *text, const char *what, const char *path, s
 	return 0;
 }
 
-/* The guest has measured itself against the host's CPU: a store that moves to another starts anew.
- */
-static void add_host_cpu(struct sbuf *text)
+char *template_key_cpu(void)
 {
 #ifdef __x86_64__
 	unsigned int brand[13] = { 0 };
@@ -39,8 +38,20 @@ static void add_host_cpu(struct sbuf *text)
 	for (size_t i = 0; i < 3; i++)
 		__get_cpuid((unsigned int)(0x80000002 + i), &brand[4 * i], &brand[4 * i + 1],
 			    &brand[4 * i + 2], &brand[4 * i + 3]);
-	sbuf_addf(text, "cpu %s\n", (const char *)brand);
+	return xstrdup((const char *)brand);
+#else
+	return xstrdup("");
 #endif
+}
+
+/* The guest has measured itself against the host's CPU: a store that moves to another starts anew.
+ */
+static void add_host_cpu(struct sbuf *text)
+{
+	AUTO_FREE char *cpu = template_key_cpu();
+
+	if (*cpu)
+		sbuf_addf(text, "cpu %s\n", cpu);
 }
 
 static int add_inputs(struct sbuf *text, const struct machine_shape *shape, struct err *err)

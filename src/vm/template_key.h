@@ -20,6 +20,8 @@ struct template_key {
 /* -ENOENT and the like when an input is missing. */
 int template_key_make(const struct machine_shape *shape, struct template_key *ret_key,
 		      struct err *err);
+/* The host's processor by name; owned by the caller. */
+char *template_key_cpu(void);
 void template_key_release(struct template_key *key);
 
 #endif

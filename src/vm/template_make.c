@@ -126,6 +126,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		.empty_dir = empty_dir,
 		.tsc_khz = maker->base ? 0 : launch_measure_tsc_khz(),
 	};
+	struct launch_files files = { .console = -1, .files = -1 };
 	struct launch_process process;
 	int r;
 
@@ -134,10 +135,12 @@ static int maker_start(struct maker *maker, struct err *err)
 	if (maker->ram_fd < 0 || maker->state_fd < 0 ||
 	    ftruncate(maker->ram_fd, (off_t)maker->shape->memory_bytes) < 0)
 		return err_set(err, -errno, "cannot allocate the template's memory: %m");
+	files.ram = maker->ram_fd;
+	files.state = maker->base ? maker->state_fd : -1;
+	files.save = maker->state_fd;
 	r = maker_prepare(maker, scratch, initramfs, empty_dir, err);
 	if (r == 0)
-		r = launch_start(&launch, maker->state_fd, maker->ram_fd, -1, -1, maker->log_path,
-				 &process, err);
+		r = launch_start(&launch, &files, maker->log_path, &process, err);
 	if (r < 0)
 		return r;
 	maker->pid = process.pid;

@@ -8,9 +8,10 @@
 
 #include "base/fd.h"
 #include "base/hash.h"
+#include "vm/ram_page.h"
 #include "vm/template_ram.h"
 
-#define PAGE 4096u
+#define PAGE RAM_PAGE
 #define CHUNK ((size_t)256 * PAGE)
 
 struct pass {
@@ -19,11 +20,6 @@ struct pass {
 	uint32_t crc;
 	uint8_t *buffer; /* CHUNK bytes */
 };
-
-static bool is_zero(const uint8_t *page)
-{
-	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
-}
 
 /* The pages of the buffer, which came from offset: runs of ones that count are written at once. */
 static int handle_chunk(struct pass *pass, uint64_t offset, size_t size)
@@ -34,7 +30,7 @@ static int handle_chunk(struct pass *pass, uint64_t offset, size_t size)
 	for (size_t at = 0; at < size && r == 0; at += PAGE) {
 		uint64_t position = offset + at;
 
-		if (!is_zero(pass->buffer + at)) {
+		if (!ram_page_is_zero(pass->buffer + at)) {
 			pass->crc = hash_crc32c(pass->crc, &position, sizeof(position));
 			pass->crc = hash_crc32c(pass->crc, pass->buffer + at, PAGE);
 			continue;

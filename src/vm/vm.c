@@ -23,6 +23,16 @@ void vm_watch(struct vm *vm, struct loop *loop, const struct vm_ops *ops, void *
 	vm->engine->watch(vm, loop, ops, ctx);
 }
 
+int vm_copy_memory(struct vm *vm, int to_fd, struct ram_copy **ret_copy, struct err *err)
+{
+	return vm->engine->copy_memory(vm, to_fd, ret_copy, err);
+}
+
+int vm_save_devices(struct vm *vm, int fd, struct err *err)
+{
+	return vm->engine->save_devices(vm, fd, err);
+}
+
 int vm_pause(struct vm *vm, struct err *err)
 {
 	return vm->engine->pause(vm, err);

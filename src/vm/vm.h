@@ -12,6 +12,7 @@
 
 #include "base/loop.h"
 #include "vm/machine.h"
+#include "vm/ram_copy.h"
 #include "vm/template.h"
 
 /* Of the console's file. A guest says as much as it likes for as long as it lives: what comes after
@@ -73,6 +74,12 @@ int vm_take_agent(struct vm *vm);
 /* Delivers events and the end of the emulator from now on. */
 void vm_watch(struct vm *vm, struct loop *loop, const struct vm_ops *ops, void *ctx);
 
+/* Begins a copy of its memory into the empty file to_fd (borrowed until the copy is freed, as is
+ * the machine): see ram_copy.h. */
+int vm_copy_memory(struct vm *vm, int to_fd, struct ram_copy **ret_copy, struct err *err);
+/* Writes the state of its devices, all but the memory, to the empty file fd. The machine is paused.
+ */
+int vm_save_devices(struct vm *vm, int fd, struct err *err);
 int vm_pause(struct vm *vm, struct err *err);
 int vm_resume(struct vm *vm, struct err *err);
 /* Ends the emulator at once; what the guest has not synced is lost. Waits for it. */

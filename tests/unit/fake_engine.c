@@ -238,6 +238,18 @@ int engine_pause(struct engine *engine, const char *id, bool pause, struct err *
 	return check(id, err);
 }
 
+int engine_suspend(struct engine *engine, const char *id, struct err *err)
+{
+	CALLED("suspend %s\n", id);
+	return check(id, err);
+}
+
+int engine_resume(struct engine *engine, const char *id, struct err *err)
+{
+	CALLED("resume %s\n", id);
+	return check(id, err);
+}
+
 void prune_result_release(struct prune_result *result)
 {
 	strv_free(result->removed);

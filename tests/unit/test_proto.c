@@ -12,6 +12,7 @@
 #include "base/sock.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
+#include "proto/msg_state.h"
 #include "proto/mux.h"
 #include "proto/pack.h"
 
@@ -598,6 +599,84 @@ static void test_mux_flush(void **state)
 	assert_true(mux_flushed(c->a.mux));
 }
 
+static void test_mux_held(void **state)
+{
+	struct channel *c = *state;
+
+	open_both(c, 5, 1000);
+	c->b.controls = 0;
+	mux_hold(c->a.mux, true);
+	assert_int_equal(mux_send_room(c->a.mux, 5), 0);
+	assert_int_equal(mux_send(c->a.mux, 5, "x", 1), 0);
+	assert_int_equal(mux_send_control(c->a.mux, MSG_PING, "", 0), 0);
+	settle(c);
+	assert_int_equal(c->b.controls, 0);
+	assert_false(mux_flushed(c->a.mux));
+	/* The other direction is not concerned. */
+	assert_int_equal(mux_send(c->b.mux, 5, "y", 1), 1);
+	settle(c);
+	assert_string_equal(c->a.received.text, "y");
+	mux_hold(c->a.mux, false);
+	settle(c);
+	assert_int_equal(c->b.controls, 1);
+	assert_int_equal(c->a.writables, 1);
+	assert_int_equal(mux_send(c->a.mux, 5, "x", 1), 1);
+	settle(c);
+	assert_string_equal(c->b.received.text, "x");
+}
+
+static void test_mux_restart_lets_go(void **state)
+{
+	struct channel *c = *state;
+
+	mux_hold(c->a.mux, true);
+	mux_send_control(c->a.mux, MSG_PING, "", 0); /* of before: dropped */
+	mux_restart(c->a.mux);
+	mux_send_control(c->a.mux, MSG_PONG, "", 0);
+	settle(c);
+	assert_int_equal(c->b.controls, 1);
+	assert_int_equal(c->b.last_control, MSG_PONG);
+}
+
+static void test_rejoin_round_trip(void **state)
+{
+	static const uint8_t session[] = { 1, 2, 3 };
+	struct msg_rejoin rejoin = { .is_copy = true,
+				     .generation = 2,
+				     .index = 3,
+				     .count = 4,
+				     .id = "web-3",
+				     .origin = "web",
+				     .signal = 10,
+				     .session = session,
+				     .session_size = sizeof(session) };
+	AUTO_SBUF struct sbuf bytes = { 0 };
+	struct msg_rejoin out;
+
+	msg_rejoin_encode(&rejoin, &bytes);
+	assert_int_equal(msg_rejoin_decode((uint8_t *)bytes.text, bytes.length, &out), 0);
+	assert_true(out.is_copy);
+	assert_int_equal(out.generation, 2);
+	assert_int_equal(out.index, 3);
+	assert_int_equal(out.count, 4);
+	assert_string_equal(out.id, "web-3");
+	assert_string_equal(out.origin, "web");
+	assert_int_equal(out.signal, 10);
+	assert_int_equal(out.session_size, sizeof(session));
+	assert_memory_equal(out.session, session, sizeof(session));
+	for (size_t size = 0; size < bytes.length; size++)
+		assert_int_equal(msg_rejoin_decode((uint8_t *)bytes.text, size, &out), -EPROTO);
+	sbuf_release(&bytes);
+	rejoin.signal = 65;
+	msg_rejoin_encode(&rejoin, &bytes);
+	assert_int_equal(msg_rejoin_decode((uint8_t *)bytes.text, bytes.length, &out), -EPROTO);
+	sbuf_release(&bytes);
+	rejoin.signal = 0;
+	rejoin.index = 5;
+	msg_rejoin_encode(&rejoin, &bytes);
+	assert_int_equal(msg_rejoin_decode((uint8_t *)bytes.text, bytes.length, &out), -EPROTO);
+}
+
 #define CHANNEL_TEST(fn) cmocka_unit_test_setup_teardown(fn, channel_setup, channel_teardown)
 #define RAW_TEST(fn) cmocka_unit_test_setup_teardown(fn, raw_setup, channel_teardown)
 
@@ -611,6 +690,9 @@ int main(void)
 		cmocka_unit_test(test_strings_are_checked),
 		cmocka_unit_test(test_text_for_the_host_is_one_line),
 		cmocka_unit_test(test_small_messages),
+		cmocka_unit_test(test_rejoin_round_trip),
+		CHANNEL_TEST(test_mux_held),
+		CHANNEL_TEST(test_mux_restart_lets_go),
 		CHANNEL_TEST(test_mux_credit),
 		CHANNEL_TEST(test_mux_slow_stream_does_not_stop_others),
 		CHANNEL_TEST(test_mux_message_bounds),

@@ -24,16 +24,19 @@
 #include "base/sock.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
+#include "proto/msg_state.h"
 #include "proto/pack.h"
 #include "shim/client.h"
 #include "shim/session.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
+#include "vm/saved.h"
 
 /* --- the machine of paper --- */
 
 static int paper_agent = -1; /* the shim's end of the agent's socket */
 static bool paper_broken;    /* machines do not start */
+static bool paper_full;      /* their state cannot be saved */
 
 struct vm {
 	bool killed;
@@ -81,6 +84,56 @@ struct vm *vm_free(struct vm *vm)
 	return NULL;
 }
 
+struct ram_copy {
+	int to;
+};
+
+int vm_copy_memory(struct vm *vm, int to_fd, struct ram_copy **ret_copy, struct err *err)
+{
+	*ret_copy = xcalloc(1, sizeof(**ret_copy));
+	(*ret_copy)->to = to_fd;
+	return 0;
+}
+
+int ram_copy_pass(struct ram_copy *copy, struct err *err)
+{
+	if (paper_full)
+		return err_set(err, -ENOSPC, "cannot copy the machine's memory: %m");
+	return ftruncate(copy->to, 1 << 20) < 0 || fd_pwrite_all(copy->to, "memory", 6, 8192) < 0
+		       ? -EIO
+		       : 0;
+}
+
+uint64_t ram_copy_changed_pages(const struct ram_copy *copy)
+{
+	return 1;
+}
+
+struct ram_copy *ram_copy_free(struct ram_copy *copy)
+{
+	free(copy);
+	return NULL;
+}
+
+int vm_save_devices(struct vm *vm, int fd, struct err *err)
+{
+	return fd_write_all(fd, "devices", 7);
+}
+
+void template_open(const char *directory, uint64_t ram_bytes, struct template *ret_template)
+{
+	*ret_template = (struct template){ .directory = xstrdup(directory) };
+}
+
+void template_release(struct template *template)
+{
+	free(template->directory);
+	free(template->ram_path);
+	free(template->state_path);
+	free(template->empty_dir);
+	*template = (struct template){ 0 };
+}
+
 void template_discard(struct template *template)
 {
 }
@@ -109,8 +162,10 @@ static void run_shim(struct stage *stage, int client, int agent, int lock, uint3
 				       .root = xstrdup(stage->root),
 				       .run = xstrdup(stage->run),
 				       .accel = xstrdup("tcg"),
+				       .qemu = xstrdup("/bin/sh"),
 				       .vcpus = 2,
-				       .memory_bytes = 1 << 30,
+				       .memory_bytes = 1 << 20,
+				       .devices = machine_devices_base,
 				       .scratch_slot = LAUNCH_SCRATCH_FRESH,
 				       .root_disk = xstrdup("none"),
 				       .attach = attach };
@@ -553,6 +608,80 @@ static void test_input_of_an_exec_ends_with_its_client(void **state)
 	stage_close(&stage);
 }
 
+static pid_t ask_to_suspend(const struct stage *stage, int expected)
+{
+	pid_t client = fork();
+
+	if (client == 0)
+		_exit(client_request(client_connect(stage->root, UUID, NULL), CTL_SUSPEND, NULL,
+				     NULL, NULL) == expected
+			      ? 0
+			      : 1);
+	return client;
+}
+
+/* The guest freezes the container: from there on nothing comes down the channel. */
+static void guest_freezes(const struct stage *stage)
+{
+	struct msg_freeze freeze;
+	size_t n = guest_receive(stage, 0, MSG_FREEZE, buffer, sizeof(buffer));
+
+	assert_int_equal(msg_freeze_decode(buffer, n, &freeze), 0);
+	assert_false(freeze.sync);
+	guest_send(stage, 0, MSG_FROZEN, NULL, 0);
+}
+
+static void test_suspend(void **state)
+{
+	AUTO_FREE char *saved = path_join(*state, "root/containers/" UUID "/saved");
+	AUTO_FREE char *saving = path_join(*state, "root/containers/" UUID "/saving");
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	start_detached(&stage, *state);
+	client = ask_to_suspend(&stage, 0);
+	guest_freezes(&stage);
+	assert_int_equal(proc_wait(client), 0);
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_SUSPENDED);
+	assert_true(saved_exists(saved));
+	assert_false(path_exists(saving));
+	stage_close(&stage);
+}
+
+static void test_a_suspend_that_fails_leaves_it_running(void **state)
+{
+	AUTO_FREE char *saving = path_join(*state, "root/containers/" UUID "/saving");
+	AUTO_FREE char *saved = path_join(*state, "root/containers/" UUID "/saved");
+	struct stage stage;
+	int exit_code = 0;
+	pid_t client;
+
+	paper_full = true;
+	start_detached(&stage, *state);
+	paper_full = false;
+	assert_int_equal(proc_wait(ask_to_suspend(&stage, -ENOSPC)), 0);
+	assert_int_equal(state_in_row(&stage, &exit_code), CONTAINER_RUNNING);
+	assert_false(path_exists(saving));
+	assert_false(saved_exists(saved));
+	/* It answers as before. */
+	client = fork();
+	if (client == 0) {
+		AUTO_SBUF struct sbuf stop = { 0 };
+
+		ctl_numbers_encode(SIGTERM, 1000, &stop);
+		_exit(client_request(client_connect(stage.root, UUID, NULL), CTL_STOP, &stop, NULL,
+				     NULL) == 0
+			      ? 0
+			      : 1);
+	}
+	guest_receive(&stage, 0, MSG_SHUTDOWN, buffer, sizeof(buffer));
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_send(&stage, 0, MSG_SHUTDOWN_DONE, NULL, 0);
+	assert_int_equal(proc_wait(client), 0);
+	stage_close(&stage);
+}
+
 /* A client that reads nothing holds back its process by credit, and nobody else. */
 static void test_a_slow_client_slows_only_its_process(void **state)
 {
@@ -878,6 +1007,8 @@ int main(void)
 		TEST_IN_DIR(test_a_lost_machine_is_told),
 		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
 		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
+		TEST_IN_DIR(test_suspend),
+		TEST_IN_DIR(test_a_suspend_that_fails_leaves_it_running),
 		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),
 		TEST_IN_DIR(test_a_late_reader_gets_all),
 		TEST_IN_DIR(test_a_first_start_that_fails_is_not_tried_again),

@@ -323,12 +323,13 @@ static void test_launch_reports_what_cannot_start(void **state)
 {
 	struct machine_shape shape = example;
 	struct launch launch = { .use = LAUNCH_COLD, .shape = &shape, .initramfs = "/i" };
+	const struct launch_files files = { -1, -1, -1, -1, -1 };
 	AUTO_FREE char *log = path_join(*state, "log");
 	struct launch_process process;
 	struct err err = { 0 };
 
 	shape.qemu = "/nowhere/qemu";
-	assert_int_equal(launch_start(&launch, -1, -1, -1, -1, log, &process, &err), -ENOENT);
+	assert_int_equal(launch_start(&launch, &files, log, &process, &err), -ENOENT);
 	assert_string_equal(err.message, "cannot start '/nowhere/qemu': No such file or directory");
 }
 

@@ -1,0 +1,222 @@
+#!/usr/bin/env bats
+# The state of a machine: kept, brought back, multiplied.
+
+load helpers
+
+# A program with something of everything: memory, a file that stays open, a tmpfs.
+COUNTER='exec 5> /open; i=0
+	while :; do i=$((i + 1)); echo $i > /count; echo $i > /dev/shm/count; echo line $i >&5; echo $i; sleep 0.1; done'
+
+# count_of CONTAINER: where its program is.
+count_of() {
+	hull exec "$1" sh -c 'until read -r n < /count; do :; done; echo $n'
+}
+
+is_beyond() {
+	[[ $(count_of "$1") -gt $2 ]]
+}
+
+# counts_on CONTAINER: the counter of its program rises.
+counts_on() {
+	soon is_beyond "$1" "$(count_of "$1")"
+}
+
+# is_whole CONTAINER: its open file has every line.
+is_whole() {
+	hull exec "$1" cat /open > lines
+	seq -f 'line %g' "$(wc -l < lines)" | diff - lines
+}
+
+@test "pause holds a container where it is, unpause lets it go on" {
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 2
+	run -0 hull pause web
+	assert_output web
+	assert_equal "$(state_of web)" paused
+	fails 1 'Error: container web is already paused' hull pause web
+	fails 125 "Error: container web is paused; 'hull unpause' it first" hull exec web true
+	fails 1 "Error: container web is paused; 'hull unpause' it first" hull suspend web
+	run -0 hull unpause web
+	counts_on web
+	is_whole web
+}
+
+@test "a suspended container goes on where it was" {
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 3
+	local shim machine before
+	shim=$(shim_of web)
+	machine=$(machine_of web)
+	hull exec web sh -c 'echo kept > /dev/shm/mine'
+	before=$(count_of web)
+	run -0 hull suspend web
+	assert_output web
+	wait_for_end "$shim" "$machine"
+	assert_equal "$(state_of web)" suspended
+	fails 125 'Error: container web is not running' hull exec web true
+	run -0 --separate-stderr hull prune
+	assert_output ''
+	run -0 hull resume web
+	assert_output web
+	assert_equal "$(state_of web)" running
+	assert [ "$(count_of web)" -ge "$before" ]
+	counts_on web
+	is_whole web
+	run -0 hull exec web cat /dev/shm/mine
+	assert_output kept
+	# The clock of now, and a log without a gap.
+	assert [ "$(hull exec web date +%s)" -ge "$(($(date +%s) - 2))" ]
+	hull logs web > log
+	seq "$(wc -l < log)" | diff - log
+	# Again, by start.
+	run -0 hull suspend web
+	run -0 hull start web
+	counts_on web
+	fails 1 'Error: container web is not suspended' hull resume web
+	run -0 hull stop -t 0 web
+	run -0 hull start web
+	run -0 hull exec web sh -c '! test -e /dev/shm/mine'
+}
+
+@test "suspended: who is attached is told, who comes later talks to the same process" {
+	mkfifo pipe
+	hull run -i --name web busybox sh -c 'read x; echo got $x; read x; echo got $x' < pipe > out 2> err &
+	local runner=$!
+	exec 9> pipe
+	echo one >&9
+	logged web 'got one'
+	run -0 hull suspend web
+	exec 9>&-
+	ends 125 "$runner"
+	run -0 cat err
+	assert_output "Error: container web was suspended; 'hull resume' goes on with it"
+	run -0 hull resume web
+	echo two | hull attach web
+	run -0 hull wait web
+	run -0 hull logs web
+	assert_output $'got one\ngot two'
+}
+
+@test "commands in a suspended container lose who ran them, not their lives" {
+	hull run -d --name web busybox sleep 1000
+	hull exec -d web sh -c 'while :; do echo x; date +%s > /alive; sleep 0.1; done'
+	mkfifo pipe
+	"$HULL" exec -i web cat < pipe > out 2> err &
+	local runner=$!
+	exec 9> pipe
+	soon hull exec web pidof cat
+	run -0 hull suspend web
+	wait "$runner" || true
+	run -0 hull resume web
+	hull exec web rm -f /alive
+	soon hull exec web test -s /alive
+	# The end of its input ended it.
+	run -1 hull exec web pidof cat
+	exec 9>&-
+}
+
+@test "--rm: a suspended container stays until it has ended" {
+	hull run -d --rm --name web busybox sleep 1000
+	run -0 hull suspend web
+	assert_equal "$(state_of web)" suspended
+	run -0 hull resume web
+	run -0 hull exec web true
+	run -0 hull suspend web
+	run -0 hull delete web
+	run -0 hull ls -aq
+	assert_output ''
+}
+
+@test "stop gives up what was suspended, and keeps the disk" {
+	hull run -d --name web busybox sh -c 'echo mine > /file; sync; echo ready; sleep 1000'
+	logged web ready
+	run -0 hull suspend web
+	run -0 hull stop web
+	assert_equal "$(state_of web)" stopped
+	assert_not_exists "$HULL_ROOT/containers/$(uuid_of web)/saved"
+	run -0 hull start web
+	run -0 hull exec web cat /file
+	assert_output mine
+}
+
+@test "a supervisor killed while it suspends: running still, or suspended" {
+	local i shim suspender
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 2
+	for i in 0.03 0.1 0.2 0.3; do
+		shim=$(shim_of web)
+		"$HULL" suspend web > out 2>&1 &
+		suspender=$!
+		sleep "$i" # at whatever step it is
+		kill -9 "$shim" 2> /dev/null || true
+		wait "$suspender" || true
+		wait_for_end "$shim"
+		case $(state_of web) in
+		suspended) run -0 hull resume web ;;
+		stopped) run -0 hull start web ;;
+		*) fail "is $(state_of web)" ;;
+		esac
+		counts_on web
+	done
+}
+
+@test "a supervisor killed while it resumes: suspended still, or stopped" {
+	local i resumer
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 2
+	for i in 0.05 0.08 0.12; do
+		run -0 hull suspend web
+		"$HULL" resume web > out 2>&1 &
+		resumer=$!
+		sleep "$i"
+		pkill -9 -P "$resumer" -x hull-shim || true
+		wait "$resumer" || true
+		case $(state_of web) in
+		suspended) run -0 hull resume web ;;
+		stopped) run -0 hull start web ;;
+		running) ;;
+		*) fail "is $(state_of web)" ;;
+		esac
+		counts_on web
+	done
+}
+
+@test "a saved machine that was altered or cut short is not used" {
+	hull run -d --name web busybox sleep 1000
+	run -0 hull suspend web
+	local saved
+	saved=$HULL_ROOT/containers/$(uuid_of web)/saved
+	cp "$saved/state" state
+	dd if=/dev/urandom of="$saved/state" bs=1 seek=1000 count=8 conv=notrunc status=none
+	fails 1 "Error: container web cannot be resumed: the saved state of its devices is damaged; 'hull stop web' gives up its memory and keeps its disk" hull resume web
+	assert_equal "$(state_of web)" suspended
+	cp state "$saved/state"
+	cp --sparse=always "$saved/ram" ram
+	truncate -s 40M "$saved/ram"
+	fails 1 "Error: container web cannot be resumed: its saved memory is damaged; 'hull stop web' gives up its memory and keeps its disk" hull resume web
+	cp --sparse=always ram "$saved/ram"
+	run -0 hull resume web
+	run -0 hull exec web true
+}
+
+@test "the disk is full while it is saved: it runs on" {
+	[[ $EUID -eq 0 ]] || skip 'mounting a small file system needs root'
+	local state=$BATS_TEST_TMPDIR/small
+	mkdir "$state"
+	mount -t tmpfs -o size=400m tmpfs "$state"
+	own_state "$state/root"
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 2
+	dd if=/dev/zero of="$state/filler" bs=1M count=1000 status=none 2> /dev/null || true
+	truncate -s -30M "$state/filler"
+	fails 1 "Error: cannot copy the machine's memory: No space left on device" hull suspend web
+	assert_equal "$(state_of web)" running
+	counts_on web
+	is_whole web
+	rm "$state/filler"
+	run -0 hull suspend web
+	run -0 hull resume web
+	counts_on web
+	hull delete -af
+	umount "$state" || umount -l "$state"
+}
