@@ -41,6 +41,7 @@
 
 #define DATA_BUFFER_SIZE (1u << 20)
 #define XATTR_COUNT_MAX 1024
+#define TAR_BLOCK 512
 #define ENTRY_OVERHEAD 4096u /* bytes of tar that an entry may take beside data and metadata */
 
 const struct layer_limits layer_limits_default = {
@@ -57,6 +58,7 @@ struct layer {
 	const void *first; /* the first bytes, read before libarchive asks for them */
 	ssize_t first_size;
 	uint64_t stream_bytes;
+	bool data_is_whole; /* of the file at hand: what is missing can only be padding */
 	const struct layer_limits *limits;
 	struct layer_info info;
 	uint64_t metadata_bytes;
@@ -106,6 +108,14 @@ static la_ssize_t archive_read_cb(struct archive *archive, void *ctx, const void
 	if (read_more(l, ret_data, &size) < 0) {
 		archive_set_error(archive, -l->read_error, "read error");
 		return -1;
+	}
+	/* Some tools write no padding after the last file, and most that read do not miss it. */
+	if (size == 0 && l->data_is_whole && l->stream_bytes % TAR_BLOCK) {
+		static const char padding[TAR_BLOCK];
+
+		size = TAR_BLOCK - (ssize_t)(l->stream_bytes % TAR_BLOCK);
+		l->stream_bytes += (uint64_t)size;
+		*ret_data = padding;
 	}
 	return size;
 }
@@ -365,8 +375,11 @@ static int copy_data(struct layer *l, struct archive *archive, struct archive_en
 		const void *data;
 		size_t n;
 		int64_t offset;
-		int s = archive_read_data_block(archive, &data, &n, &offset);
+		int s;
 
+		l->data_is_whole = !sparse && file.position == file.size;
+		s = archive_read_data_block(archive, &data, &n, &offset);
+		l->data_is_whole = false;
 		if (s == ARCHIVE_EOF)
 			break;
 		if (s != ARCHIVE_OK)

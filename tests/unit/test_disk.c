@@ -484,6 +484,33 @@ static void test_hostile_streams(void **state)
 	assert_names(&s, "/\nx\n");
 }
 
+/* What some tools write (umoci insert does), and Go's reader takes. */
+static void test_missing_padding(void **state)
+{
+	static const size_t cuts[] = { 502, 501, 100, 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+		CLEANUP(erofs_image_close) struct erofs_image image = { 0 };
+		AUTO_SBUF struct sbuf tar = { 0 };
+		STACK(s);
+
+		ADD(&tar, .name = "first", TEXT("1"));
+		ADD(&tar, .name = "last", TEXT("0123456789"));
+		tar.length -= cuts[i];
+		assert_int_equal(add_layer(&s, &tar, NULL), 0);
+		open_merged(&s, &image);
+		assert_content(&image, "last", "0123456789");
+	}
+	for (size_t cut = 503; cut < 512; cut++) {
+		AUTO_SBUF struct sbuf tar = { 0 };
+		STACK(s);
+
+		ADD(&tar, .name = "last", TEXT("0123456789"));
+		tar.length -= cut;
+		assert_int_equal(add_layer(&s, &tar, NULL), -EBADMSG);
+	}
+}
+
 static void test_limits(void **state)
 {
 	const struct layer_limits cases[] = {
@@ -731,6 +758,7 @@ int main(void)
 		TEST_IN_DIR(test_hostile_entries),
 		TEST_IN_DIR(test_hostile_pax),
 		TEST_IN_DIR(test_hostile_streams),
+		TEST_IN_DIR(test_missing_padding),
 		TEST_IN_DIR(test_limits),
 		TEST_IN_DIR(test_sparse),
 		TEST_IN_DIR(test_deterministic),
