@@ -192,29 +192,38 @@ static bool is_read_only(const struct container_config *config, const char *name
 }
 
 static int attach_disk(struct engine *engine, const struct container *container, const char *name,
-		       struct slots *slots, struct launch_volume *ret_volume, struct err *err)
+		       struct slots *slots, struct launch_volume *volume, struct err *err)
 {
-	bool read_only = is_read_only(&container->config, name);
-	uint32_t slot = 0;
 	int lock;
-	int r = next_slot(slots, read_only, &slot, err);
+	int r = next_slot(slots, volume->read_only, &volume->slot, err);
 
 	if (r < 0)
 		return r;
-	lock = volume_lock(engine->root, name, !read_only, err);
+	lock = volume_lock(engine->root, name, !volume->read_only, err);
 	if (lock == -EAGAIN)
 		return report_busy(engine, container, name, err);
 	if (lock < 0)
 		return lock;
-	*ret_volume = (struct launch_volume){ .path = volume_disk_path(engine->root, name),
-					      .slot = slot,
-					      .read_only = read_only,
-					      .lock_fd = lock };
-	if (read_only && volume_needs_recovery(engine->root, name))
+	volume->lock_fd = lock;
+	volume->path = volume_disk_path(engine->root, name);
+	if (volume->read_only && volume_needs_recovery(engine->root, name))
 		return err_set(err, -EUCLEAN,
 			       "volume '%s' was not unmounted cleanly: mount it once without "
 			       "'ro', which repairs it",
 			       name);
+	return 0;
+}
+
+/* Its lock keeps it from being removed. */
+static int attach_directory(struct engine *engine, const char *name, struct launch_volume *volume,
+			    struct err *err)
+{
+	int lock = volume_lock(engine->root, name, false, err);
+
+	if (lock < 0)
+		return lock;
+	volume->lock_fd = lock;
+	volume->path = volume_data_path(engine->root, name);
 	return 0;
 }
 
@@ -246,19 +255,18 @@ int container_attach_volumes(struct engine *engine, const struct container *cont
 		r = volumes_get(engine->store, mount->source, &row, err);
 		if (r < 0)
 			return r;
-		if (row.kind != VOLUME_DISK)
-			return err_set(err, -ENOTSUP,
-				       "volume '%s' is a directory, which cannot be "
-				       "mounted yet",
-				       row.name);
 		before = attached_before(launch, config, row.name);
-		if (before)
-			volume = (struct launch_volume){ .path = xstrdup(before->path),
-							 .slot = before->slot,
-							 .read_only = before->read_only,
-							 .lock_fd = -1 };
-		else
+		volume.read_only = is_read_only(config, row.name);
+		if (row.kind == VOLUME_DIRECTORY) {
+			volume.read_only = strv_contains(mount->options, "ro");
+			r = attach_directory(engine, row.name, &volume, err);
+		} else if (before) {
+			volume.slot = before->slot;
+			volume.path = xstrdup(before->path);
+		} else {
 			r = attach_disk(engine, container, row.name, &slots, &volume, err);
+		}
+		volume.transient = row.anonymous && config->auto_remove;
 		volume.mount = i;
 		volume.journal = xstrdup(row.journal);
 		VEC_PUSH(&launch->volumes, volume); /* what it has is released with launch */

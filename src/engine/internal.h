@@ -62,7 +62,7 @@ struct machine_needs {
 };
 /* Of the default machine; and of a container's. */
 struct machine_needs machine_needs_default(const struct engine *engine);
-struct machine_needs machine_needs_of(const struct container_config *config);
+struct machine_needs machine_needs_of(struct engine *engine, const struct container_config *config);
 int machine_choose(struct engine *engine, const struct machine_needs *needs,
 		   struct machine *ret_machine, struct err *err);
 /* Its template, made if need be (with steps told). -ENOENT when templates are off. */

@@ -17,6 +17,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "disk/scratch.h"
+#include "store/volumes.h"
 #include "vm/kernel.h"
 
 #define MACHINE_MEMORY_MIN (1ull << 30)
@@ -151,7 +152,7 @@ struct machine_needs machine_needs_default(const struct engine *engine)
 }
 
 /* A NIC is there even without a network: the base set has it. */
-struct machine_needs machine_needs_of(const struct container_config *config)
+struct machine_needs machine_needs_of(struct engine *engine, const struct container_config *config)
 {
 	struct machine_needs needs = { .cpus = config->cpus,
 				       .memory_bytes = config->memory_bytes,
@@ -162,7 +163,11 @@ struct machine_needs machine_needs_of(const struct container_config *config)
 	VEC_EACH (&config->mounts, it) {
 		bool read_only = strv_contains(it->options, "ro");
 
-		if (!str_eq(it->type, "volume"))
+		CLEANUP(volume_release) struct volume volume = { 0 };
+
+		if (!str_eq(it->type, "volume") ||
+		    (volumes_get(engine->store, it->source, &volume, NULL) == 0 &&
+		     volume.kind == VOLUME_DIRECTORY))
 			continue;
 		needs.devices.disks++;
 		needs.devices.read_only_disks += read_only ? 1 : 0;

@@ -229,7 +229,7 @@ static int launch_container(struct engine *engine, const struct container *conta
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	const struct container_config *config = &container->config;
-	const struct machine_needs needs = machine_needs_of(config);
+	const struct machine_needs needs = machine_needs_of(engine, config);
 	int r;
 
 	r = require_disk(engine, config, err);

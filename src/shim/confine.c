@@ -29,23 +29,26 @@ enum place {
 	PLACE_LAUNCH,    /* a member of struct launch that is a path, and path below it */
 };
 
-static bool has_network(const struct container_config *config)
+static bool has_network(const struct launch *launch, const struct container_config *config)
 {
 	return config->networks.count > 0;
 }
 
-static bool has_volume(const struct container_config *config)
+/* Volumes that may have to be removed with it. */
+static bool has_volume_to_remove(const struct launch *launch, const struct container_config *config)
 {
+	if (!config->auto_remove)
+		return false;
 	VEC_EACH (&config->mounts, it)
 		if (str_eq(it->type, "volume"))
 			return true;
 	return false;
 }
 
-static bool has_share(const struct container_config *config)
+static bool has_share(const struct launch *launch, const struct container_config *config)
 {
-	VEC_EACH (&config->mounts, it)
-		if (shares_source(it))
+	for (size_t i = 0; i < config->mounts.count; i++)
+		if (shares_source(launch, config, i))
 			return true;
 	return false;
 }
@@ -60,7 +63,8 @@ static const struct rule {
 	const char *path;
 	size_t member; /* of struct launch */
 	struct landlock_path rights;
-	bool (*needed)(const struct container_config *config); /* NULL: always */
+	bool (*needed)(const struct launch *launch,
+		       const struct container_config *config); /* NULL: always */
 } rules[] = {
 	/* Programs and their libraries. */
 	{ PLACE_HOST, "/usr", .rights = { .execute = true } },
@@ -99,9 +103,12 @@ static const struct rule {
 	/* The server of what is shared, which is confined further (shim/shares.c). */
 	{ PLACE_LAUNCH, "", offsetof(struct launch, share_server), { .execute = true }, has_share },
 
-	/* Volumes, and hull-netd, which a shim starts if nobody has: what it serves, names of hosts
+	{ PLACE_ROOT, "volumes", .rights = { .remove_dirs = true },
+	  .needed = has_volume_to_remove },
+	{ PLACE_ROOT, "volumes.lock", .rights = { .write = true }, .needed = has_volume_to_remove },
+
+	/* hull-netd, which a shim starts if nobody has: what it serves, names of hosts
 	 * and servers, its sockets. */
-	{ PLACE_ROOT, "volumes", .rights = { .write = true }, .needed = has_volume },
 	{ PLACE_ROOT, "net", .rights = { .write = true, .create = true }, .needed = has_network },
 	{ PLACE_LAUNCH, "", offsetof(struct launch, netd), { .execute = true }, has_network },
 	{ PLACE_HOST, "/etc", .needed = has_network },
@@ -135,21 +142,36 @@ static char *path_of(const struct rule *rule, const struct launch *launch,
 {
 	AUTO_FREE char *base = base_of(rule, launch);
 
-	if (!base || (rule->needed && !rule->needed(config)))
+	if (!base || (rule->needed && !rule->needed(launch, config)))
 		return NULL;
 	if (rule->place == PLACE_HOST || rule->place == PLACE_LAUNCH || !rule->path[0])
 		return xasprintf("%s%s", base, rule->path);
 	return path_join(base, "%s", rule->path);
 }
 
-/* Directories of the host that the container shares. */
-static struct landlock_path share_of(const struct mount_config *mount)
+/* A directory that the container shares. */
+static struct landlock_path share_of(const struct mount_config *mount, const char *path)
 {
 	bool read_only = shares_is_read_only(mount);
 
-	return (struct landlock_path){ .path = shares_source(mount),
-				       .write = !read_only,
-				       .create = !read_only };
+	return (struct landlock_path){ .path = path, .write = !read_only, .create = !read_only };
+}
+
+static struct landlock_path disk_of(const struct launch_volume *volume)
+{
+	return (struct landlock_path){ .path = volume->path, .write = !volume->read_only };
+}
+
+/* The directory around a volume that goes with the container. */
+static struct landlock_path removal_of(const struct launch_volume *volume, char ***owned)
+{
+	AUTO_FREE char *dir =
+		xstrndup(volume->path, (size_t)(path_base(volume->path) - volume->path));
+
+	strv_push(owned, dir);
+	return (struct landlock_path){ .path = (*owned)[strv_count(*owned) - 1],
+				       .write = true,
+				       .create = true };
 }
 
 static int open_rules(const struct launch *launch, const struct container_config *config,
@@ -170,11 +192,20 @@ static int open_rules(const struct launch *launch, const struct container_config
 		item.path = owned[count++];
 		VEC_PUSH(&paths, item);
 	}
-	VEC_EACH (&config->mounts, it)
-		if (shares_source(it))
-			VEC_PUSH(&paths, share_of(it));
-	r = has_network(config) ? landlock_open_networked(paths.items, paths.count, err)
-				: landlock_open(paths.items, paths.count, err);
+	for (size_t i = 0; i < config->mounts.count; i++) {
+		const char *shared = shares_source(launch, config, i);
+
+		if (shared)
+			VEC_PUSH(&paths, share_of(&config->mounts.items[i], shared));
+	}
+	VEC_EACH (&launch->volumes, it) {
+		if (it->slot)
+			VEC_PUSH(&paths, disk_of(it));
+		if (it->transient)
+			VEC_PUSH(&paths, removal_of(it, &owned));
+	}
+	r = has_network(launch, config) ? landlock_open_networked(paths.items, paths.count, err)
+					: landlock_open(paths.items, paths.count, err);
 	VEC_FREE(&paths);
 	return r;
 }

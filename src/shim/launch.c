@@ -96,12 +96,18 @@ static json_t *volumes_to_json(const struct launch *launch)
 {
 	json_t *array = json_array();
 
-	VEC_EACH (&launch->volumes, it)
-		json_array_append_new(array, json_pack("{s:I, s:I, s:b, s:s, s:s*, s:b}", "mount",
-						       (json_int_t)it->mount, "slot",
-						       (json_int_t)it->slot, "readOnly",
-						       it->read_only, "path", it->path, "journal",
-						       it->journal, "locked", it->lock_fd >= 0));
+	VEC_EACH (&launch->volumes, it) {
+		json_t *item = json_object();
+
+		json_object_set_new(item, "mount", json_integer(it->mount));
+		json_object_set_new(item, "slot", json_integer(it->slot));
+		json_object_set_new(item, "readOnly", json_boolean(it->read_only));
+		json_object_set_new(item, "transient", json_boolean(it->transient));
+		json_object_set_new(item, "locked", json_boolean(it->lock_fd >= 0));
+		json_set_string(item, "path", it->path);
+		json_set_string(item, "journal", it->journal);
+		json_array_append_new(array, item);
+	}
 	return array;
 }
 
@@ -116,14 +122,15 @@ static int volumes_from_json(const json_t *array, struct launch *launch, struct 
 		int64_t slot = json_get_int(item, "slot", -1);
 		int64_t mount = json_get_int(item, "mount", -1);
 
-		if (!path || mount < 0 || slot < MACHINE_VOLUME_SLOT ||
-		    slot >= launch->devices.disks)
+		if (!path || mount < 0 ||
+		    (slot != 0 && (slot < MACHINE_VOLUME_SLOT || slot >= launch->devices.disks)))
 			return err_set(err, -EBADMSG,
 				       "the launch specification has a wrong volume");
 		struct launch_volume volume = {
 			.mount = (uint32_t)mount,
 			.slot = (uint32_t)slot,
 			.read_only = json_get_bool(item, "readOnly", false),
+			.transient = json_get_bool(item, "transient", false),
 			.path = xstrdup(path),
 			.journal = xstrdup(json_get_string(item, "journal")),
 			.lock_fd = json_get_bool(item, "locked", false) ? lock_fd++ : -1,

@@ -27,14 +27,15 @@
 #define LAUNCH_SCRATCH_FRESH 1
 #define LAUNCH_SCRATCH_USED 2
 
-/* A volume's disk and where it goes. */
+/* A volume and where it goes. */
 struct launch_volume {
 	uint32_t mount; /* number of the mount in the container's configuration */
-	uint32_t slot;  /* of the machine's disks */
+	uint32_t slot;  /* of the machine's disks; 0: it is a directory, and shared */
 	bool read_only; /* nothing of this container writes to it */
-	char *path;
-	char *journal; /* ext4's data= */
-	int lock_fd;   /* owned by the starter, then by the shim; -1: another entry has it */
+	bool transient; /* it goes with the container */
+	char *path;     /* of the disk or directory */
+	char *journal;  /* ext4's data= */
+	int lock_fd;    /* owned by the starter, then by the shim; -1: another entry has it */
 };
 
 struct launch {

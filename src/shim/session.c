@@ -235,11 +235,11 @@ static void fill_volume(const struct mount_config *mount, const struct launch_vo
 	msg->type = fill ? MSG_MOUNT_VOLUME : MSG_MOUNT_BLOCK;
 }
 
-static void fill_share(const struct mount_config *mount, unsigned number, struct sbuf *source,
-		       struct sbuf *options, struct msg_mount *msg)
+static void fill_share(const struct mount_config *mount, const char *path, unsigned number,
+		       struct sbuf *source, struct sbuf *options, struct msg_mount *msg)
 {
 	struct stat st;
-	bool is_file = stat(shares_source(mount), &st) == 0 && !S_ISDIR(st.st_mode);
+	bool is_file = stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 
 	sbuf_addf(source, "%u", number);
 	sbuf_add(options, is_file ? "file" : "directory");
@@ -265,13 +265,15 @@ static int fill_mounts(const struct container_config *config, const struct launc
 		struct msg_mount *mount = &msg->mounts[i];
 
 		*mount = (struct msg_mount){ .type = MSG_MOUNT_TMPFS, .target = it->destination };
-		if (volume) {
+		const char *shared = shares_source(launch, config, i);
+
+		if (shared) {
+			fill_share(it, shared, share++, &texts[i].source, &texts[i].options, mount);
+		} else if (volume) {
 			fill_volume(it, volume, &texts[i].source, &texts[i].options, mount);
 			mount->read_only = strv_contains(it->options, "ro");
 		} else if (str_eq(it->type, "tmpfs")) {
 			add_options(&texts[i].options, it->options, &mount->read_only);
-		} else if (shares_source(it)) {
-			fill_share(it, share++, &texts[i].source, &texts[i].options, mount);
 		} else {
 			return err_set(err, -ENOTSUP, "mounts of type '%s' are not available",
 				       it->type);

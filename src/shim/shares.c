@@ -15,8 +15,14 @@
 #include "proto/share.h"
 #include "share/server.h"
 
-const char *shares_source(const struct mount_config *mount)
+const char *shares_source(const struct launch *launch, const struct container_config *config,
+			  size_t i)
 {
+	const struct mount_config *mount = &config->mounts.items[i];
+	const struct launch_volume *volume = launch_volume_of(launch, i);
+
+	if (volume)
+		return volume->slot == 0 ? volume->path : NULL;
 	return str_eq(mount->type, "bind") ? mount->source : NULL;
 }
 
@@ -37,10 +43,11 @@ static void roots_release(struct roots *roots)
 		close(roots->fds[i]);
 }
 
-static int open_roots(const struct container_config *config, struct roots *roots, struct err *err)
+static int open_roots(const struct launch *launch, const struct container_config *config,
+		      struct roots *roots, struct err *err)
 {
-	VEC_EACH (&config->mounts, it) {
-		const char *source = shares_source(it);
+	for (size_t i = 0; i < config->mounts.count; i++) {
+		const char *source = shares_source(launch, config, i);
 		int fd;
 
 		if (!source)
@@ -53,7 +60,7 @@ static int open_roots(const struct container_config *config, struct roots *roots
 			return err_set(err, -ENOENT, "path '%s' does not exist", source);
 		if (fd < 0)
 			return err_set(err, -errno, "cannot open '%s': %m", source);
-		roots->read_only[roots->count] = shares_is_read_only(it);
+		roots->read_only[roots->count] = shares_is_read_only(&config->mounts.items[i]);
 		roots->fds[roots->count++] = fd;
 	}
 	return 0;
@@ -118,14 +125,14 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 	return proc_spawn(&spec, ret_pid, err);
 }
 
-int shares_start(const char *program, const struct container_config *config, const char *log_path,
-		 int *ret_fd, pid_t *ret_pid, struct err *err)
+int shares_start(const struct launch *launch, const struct container_config *config,
+		 const char *log_path, int *ret_fd, pid_t *ret_pid, struct err *err)
 {
 	CLEANUP(roots_release) struct roots roots = { 0 };
 	AUTO_CLOSE int ours = -1;
 	AUTO_CLOSE int theirs = -1;
 	int pair[2];
-	int r = open_roots(config, &roots, err);
+	int r = open_roots(launch, config, &roots, err);
 
 	if (r < 0 || roots.count == 0)
 		return r;
@@ -134,7 +141,7 @@ int shares_start(const char *program, const struct container_config *config, con
 		return r;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(program, &roots, theirs, log_path, ret_pid, err);
+	r = spawn(launch->share_server, &roots, theirs, log_path, ret_pid, err);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(ours);

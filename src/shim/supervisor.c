@@ -132,7 +132,7 @@ static void act_stop(struct shim *shim)
 static bool writes_volumes(const struct shim *shim)
 {
 	VEC_EACH (&shim->launch.volumes, it)
-		if (!it->read_only)
+		if (it->slot && !it->read_only)
 			return true;
 	return false;
 }
@@ -441,9 +441,9 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 		options.nics[i].fd = nets_nic(shim->nets, i);
 	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
 	VEC_EACH (&shim->launch.volumes, it)
-		options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
-	r = shares_start(shim->launch.share_server, config, emulator_log, &files, &shim->share_pid,
-			 err);
+		if (it->slot)
+			options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
+	r = shares_start(&shim->launch, config, emulator_log, &files, &shim->share_pid, err);
 	if (r < 0)
 		return r;
 	options.files_fd = files > 0 ? files : 0;

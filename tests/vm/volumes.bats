@@ -142,6 +142,19 @@ usage_of() {
 	assert_output synced
 }
 
+@test "a volume that is a directory is written by several containers at once" {
+	hull volume create --opt type=directory shared
+	hull run -d --name one -v shared:/d busybox sh -c 'until [ -e /d/go ]; do sleep 0.1; done; echo one > /d/new; mv /d/new /d/one; sleep 1000'
+	run -0 --separate-stderr hull run --rm -v shared:/d -v shared:/r:ro busybox \
+		sh -c 'touch /d/go; until [ -e /r/one ]; do sleep 0.1; done; cat /r/one; ! touch /r/x 2> /dev/null; echo two > /d/two'
+	assert_output one
+	assert_equal "$(cat "$HULL_ROOT/volumes/shared/data/two")" two
+	fails 1 "Error: volume 'shared' is in use by container one" hull volume rm shared
+	run -0 hull volume inspect shared
+	assert_equal "$(jq -r '.[0].configuration | .format, (.source | endswith("/volumes/shared/data"))' <<< "$output")" $'directory\ntrue'
+	fails 1 'Error: a volume that is a directory has no size and no journal' hull volume create --opt type=directory -s 1g other
+}
+
 @test "deleted files give their space back to the host, of a volume and of a container" {
 	hull run --name big -v data:/d busybox sh -c 'dd if=/dev/urandom of=/d/f bs=1M count=48; cp /d/f /f; sync' 2> /dev/null
 	local scratch
@@ -166,7 +179,7 @@ usage_of() {
 }
 
 @test "places and sources that cannot be" {
-	fails 125 "Error: cannot mount on '/etc/passwd': it is not a directory" hull run --rm -v data:/etc/passwd busybox true
+	fails 125 "Error: cannot mount a directory on '/etc/passwd', which is none" hull run --rm -v data:/etc/passwd busybox true
 	fails 125 'Error: duplicate mount point: /x' hull run --rm -v a:/x -v b:/x busybox true
 	run -125 hull run --rm -v bad..name!:/x busybox true
 	assert_output --partial "invalid volume name 'bad..name!'"
