@@ -57,6 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
 		CASE(MSG_LIMITS, limits, released)
 		CASE(MSG_FREEZE, freeze, released)
 		CASE(MSG_REJOIN, rejoin, released)
+		CASE(MSG_FILE, file, released)
+		CASE(MSG_INTERFACE, interface_change, released)
+		CASE(MSG_INTERFACE_DONE, interface_done, released)
 	default:
 		break;
 	}

@@ -11,6 +11,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "engine/networks.h"
 #include "shim/client.h"
 #include "shim/launch.h"
 
@@ -216,7 +217,10 @@ int engine_rename(struct engine *engine, const char *id, const char *new_id, str
 		return r;
 	free(container->config.id);
 	container->config.id = xstrdup(new_id);
-	return containers_update_config(engine->store, container, err);
+	r = containers_update_config(engine->store, container, err);
+	if (r == 0 && container_is_active(container))
+		r = networks_tell_shim(engine, container, CTL_RENAME, new_id, err);
+	return r;
 }
 
 int engine_prune_containers(struct engine *engine, struct prune_result *ret_result, struct err *err)

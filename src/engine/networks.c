@@ -12,6 +12,7 @@
 #include "engine/internal.h"
 #include "engine/networks.h"
 #include "engine/routes.h"
+#include "shim/client.h"
 
 #define DEFAULT_ATTEMPTS 10
 
@@ -325,6 +326,38 @@ int networks_take_leases(struct engine *engine, const struct container *containe
 	return r;
 }
 
+/* A container that stopped meanwhile needs no word. */
+int networks_tell_shim(struct engine *engine, const struct container *container, uint16_t type,
+		       const char *text, struct err *err)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	struct client_reply reply;
+	int fd = client_connect(engine->root, container->uuid, NULL);
+
+	if (fd < 0)
+		return 0;
+	ctl_string_encode(text, &payload);
+	return client_request(fd, type, &payload, &reply, err);
+}
+
+/* Takes a network out of the row, and gives up the lease. */
+static int forget(struct engine *engine, struct container *container, const char *name)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < container->config.networks.count; i++) {
+		if (!str_eq(container->config.networks.items[i].network, name))
+			continue;
+		network_config_release(&container->config.networks.items[i]);
+		VEC_REMOVE(&container->config.networks, i);
+		r = containers_update_config(engine->store, container, NULL);
+		break;
+	}
+	if (r == 0)
+		r = leases_drop(engine->store, name, container->uuid, NULL);
+	return r == -ENOENT ? 0 : r;
+}
+
 int engine_network_connect(struct engine *engine, const char *name, const char *id,
 			   const struct connect_options *options, struct err *err)
 {
@@ -340,17 +373,20 @@ int engine_network_connect(struct engine *engine, const char *name, const char *
 	if (container->config.networks.count >= NETWORKS_MAX)
 		return err_set(err, -E2BIG, "a container can be in at most %d networks",
 			       NETWORKS_MAX);
-	if (container_is_active(container))
-		return err_set(err, -EBUSY,
-			       "container %s is running: stop it, connect it and start it again",
-			       container->config.id);
 	added = (struct network_config){ .network = xstrdup(name),
 					 .address = xstrdup(options->address),
 					 .mac_address = xstrdup(options->mac),
 					 .aliases = strv_copy(options->aliases) };
 	VEC_PUSH(&container->config.networks, added);
 	r = networks_take_lease(engine, container, &added, err);
-	return r < 0 ? r : containers_update_config(engine->store, container, err);
+	if (r < 0)
+		return r;
+	r = containers_update_config(engine->store, container, err);
+	if (r == 0 && container_is_active(container))
+		r = networks_tell_shim(engine, container, CTL_CONNECT, name, err);
+	if (r < 0)
+		forget(engine, container, name);
+	return r;
 }
 
 int engine_network_disconnect(struct engine *engine, const char *name, const char *id,
@@ -361,21 +397,16 @@ int engine_network_disconnect(struct engine *engine, const char *name, const cha
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < container->config.networks.count; i++) {
-		struct network_config *config = &container->config.networks.items[i];
-
-		if (!str_eq(config->network, name))
-			continue;
-		if (container_is_active(container))
-			return err_set(err, -EBUSY, "container %s is running: stop it first",
-				       container->config.id);
-		network_config_release(config);
-		VEC_REMOVE(&container->config.networks, i);
-		r = containers_update_config(engine->store, container, err);
-		if (r == 0)
-			r = leases_drop(engine->store, name, container->uuid, NULL);
-		return r == -ENOENT ? 0 : r;
+	if (!find_config(&container->config, name))
+		return err_set(err, -ENOENT, "container %s is not in network %s",
+			       container->config.id, name);
+	if (container_is_active(container)) {
+		r = networks_tell_shim(engine, container, CTL_DISCONNECT, name, err);
+		if (r < 0)
+			return r;
 	}
-	return err_set(err, -ENOENT, "container %s is not in network %s", container->config.id,
-		       name);
+	r = forget(engine, container, name);
+	return r < 0 ? err_set(err, r, "cannot take container %s out of network %s: %m",
+			       container->config.id, name)
+		     : 0;
 }

@@ -18,6 +18,9 @@ int networks_require(struct engine *engine, const char *name, struct network *re
 		     struct err *err);
 /* Leases for all networks of the container, whose row is there. */
 int networks_take_leases(struct engine *engine, const struct container *container, struct err *err);
+/* Sends a request (shim/ctl.h) with one text to the shim of a container that runs. */
+int networks_tell_shim(struct engine *engine, const struct container *container, uint16_t type,
+		       const char *text, struct err *err);
 int networks_take_lease(struct engine *engine, const struct container *container,
 			const struct network_config *config, struct err *err);
 

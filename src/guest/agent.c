@@ -360,6 +360,44 @@ static int handle_limits(struct agent *agent, const uint8_t *payload, size_t siz
 	return r;
 }
 
+static int handle_interface(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_interface_change message;
+	struct msg_interface_done done;
+	AUTO_SBUF struct sbuf bytes = { 0 };
+	struct err err = { 0 };
+	int r = msg_interface_change_decode(payload, size, &message);
+
+	if (r < 0 || !agent->has_session)
+		return -EPROTO;
+	net_change(&message, &err);
+	done = (struct msg_interface_done){ message.nic, err.message };
+	msg_interface_done_encode(&done, &bytes);
+	mux_send_control(agent->mux, MSG_INTERFACE_DONE, bytes.text, bytes.length);
+	return 0;
+}
+
+/* Through the container's own root, whatever it has put there; what cannot be written stays. */
+static int handle_file(struct agent *agent, const uint8_t *payload, size_t size)
+{
+	struct msg_file message;
+	char root_path[64];
+	int r = msg_file_decode(payload, size, &message);
+
+	if (r < 0 || !agent->has_session)
+		return -EPROTO;
+	snprintf(root_path, sizeof(root_path), "/proc/%d/root", (int)agent->stage.pid);
+	AUTO_CLOSE int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd =
+		root < 0 ? -errno
+			 : sys_open_in_root(root, message.path,
+					    O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
+	r = fd < 0 ? fd : fd_write_all(fd, message.content, strlen(message.content));
+	if (r < 0)
+		log_warning("cannot write '%s' again", message.path);
+	return 0;
+}
+
 static void handle_stats(struct agent *agent)
 {
 	struct msg_stats stats = { 0 };
@@ -548,6 +586,10 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 		return handle_shutdown(agent, payload, size);
 	case MSG_LIMITS:
 		return handle_limits(agent, payload, size);
+	case MSG_FILE:
+		return handle_file(agent, payload, size);
+	case MSG_INTERFACE:
+		return handle_interface(agent, payload, size);
 	case MSG_STATS:
 		handle_stats(agent);
 		return 0;

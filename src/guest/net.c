@@ -38,7 +38,8 @@ struct order {
 
 static int nics[MSG_INTERFACES_MAX]; /* their interface indexes; 0: there is none */
 static int netlink = -1;
-static int orders = -1;  /* where hull-init writes the order */
+static struct msg_interface ordered[MSG_INTERFACES_MAX]; /* as hull-init ordered them */
+static int orders = -1;                                  /* where hull-init writes the order */
 static int results = -1; /* where the container's process reads a struct err */
 
 static int open_netlink(void)
@@ -80,10 +81,13 @@ static void set_ipv6(const char *name, const char *key, const char *value)
 
 static void raise_link(int fd, const char *name)
 {
-	struct ifreq request = { .ifr_flags = IFF_UP };
+	struct ifreq request = { 0 };
+	int r;
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+	r = ioctl(fd, SIOCGIFFLAGS, &request);
+	request.ifr_flags |= IFF_UP;
+	if (r < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
 		log_warning("cannot switch on the interface '%s': %m", name);
 }
 
@@ -234,12 +238,14 @@ static void add_link(struct requests *requests, int index, const struct msg_inte
 	end(requests);
 }
 
-static void add_address(struct requests *requests, int index, uint8_t family,
+static void add_address(struct requests *requests, int index, bool remove, uint8_t family,
 			const uint8_t *address, uint8_t prefix)
 {
 	size_t size = family == AF_INET ? 4 : 16;
-	struct ifaddrmsg *info = begin(requests, "set the address", RTM_NEWADDR,
-				       NLM_F_CREATE | NLM_F_REPLACE, sizeof(*info));
+	struct ifaddrmsg *info = begin(
+		requests, remove ? "remove the address" : "set the address",
+		remove ? RTM_DELADDR : RTM_NEWADDR,
+		remove ? (uint16_t)0 : (uint16_t)(NLM_F_CREATE | NLM_F_REPLACE), sizeof(*info));
 	uint32_t broadcast;
 
 	*info = (struct ifaddrmsg){ .ifa_family = family,
@@ -273,24 +279,31 @@ static void add_default_route(struct requests *requests, int index, uint8_t fami
 }
 
 /* fe80:: and the address of the NIC, as RFC 4291, appendix A, makes one of the other. */
-static void add_link_local(struct requests *requests, int index, const uint8_t mac[6])
+static void add_link_local(struct requests *requests, int index, bool remove, const uint8_t mac[6])
 {
 	const uint8_t address[16] = { 0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2],
 				      0xff, 0xfe, mac[3],           mac[4], mac[5] };
 
-	add_address(requests, index, AF_INET6, address, 64);
+	add_address(requests, index, remove, AF_INET6, address, 64);
+}
+
+static void add_addresses(struct requests *requests, int index, bool remove,
+			  const struct msg_interface *interface)
+{
+	if (interface->ipv4_prefix)
+		add_address(requests, index, remove, AF_INET, interface->ipv4,
+			    interface->ipv4_prefix);
+	if (!interface->ipv6_prefix)
+		return;
+	add_link_local(requests, index, remove, interface->mac);
+	add_address(requests, index, remove, AF_INET6, interface->ipv6, interface->ipv6_prefix);
 }
 
 static void add_interface(struct requests *requests, int index,
 			  const struct msg_interface *interface)
 {
 	add_link(requests, index, interface);
-	if (interface->ipv4_prefix)
-		add_address(requests, index, AF_INET, interface->ipv4, interface->ipv4_prefix);
-	if (interface->ipv6_prefix) {
-		add_link_local(requests, index, interface->mac);
-		add_address(requests, index, AF_INET6, interface->ipv6, interface->ipv6_prefix);
-	}
+	add_addresses(requests, index, false, interface);
 	if (!is_zero(interface->ipv4_gateway, sizeof(interface->ipv4_gateway)))
 		add_default_route(requests, index, AF_INET, interface->ipv4_gateway);
 	if (!is_zero(interface->ipv6_gateway, sizeof(interface->ipv6_gateway)))
@@ -326,14 +339,19 @@ static int carry_out(struct requests *requests, struct err *err)
 	}
 }
 
+static int begin_requests(struct requests *requests, struct err *err)
+{
+	requests->size = requests->count = 0;
+	requests->overflow = false;
+	return netlink < 0 ? err_set(err, -ENOTSUP, "the guest has no network: %m") : 0;
+}
+
 static int configure(const struct msg_interface *interfaces, size_t count, struct err *err)
 {
 	static struct requests requests;
 
-	if (netlink < 0)
-		return err_set(err, -ENOTSUP, "the guest has no network: %m");
-	requests.size = requests.count = 0;
-	requests.overflow = false;
+	if (begin_requests(&requests, err) < 0)
+		return err->code;
 	for (size_t i = 0; i < MSG_INTERFACES_MAX; i++) {
 		if (i < count && !nics[i])
 			return err_set(err, -ENODEV, "the machine has no network interface %zu", i);
@@ -401,6 +419,7 @@ void net_order(const struct msg_interface *interfaces, size_t count)
 {
 	struct order order = { .count = count };
 
+	memcpy(ordered, interfaces, count * sizeof(interfaces[0]));
 	memcpy(order.interfaces, interfaces, count * sizeof(interfaces[0]));
 	/* One that fails is noticed by who waits for the result. */
 	fd_write_all(orders, &order, sizeof(order));
@@ -416,6 +435,32 @@ int net_await(struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot set up the network: %m");
 	return result.code < 0 ? err_set(err, result.code, "%s", result.message) : 0;
+}
+
+/* What it had goes first; that of the process that set up the session is gone by now, which leaves
+ * the socket to hull-init. */
+int net_change(const struct msg_interface_change *change, struct err *err)
+{
+	static struct requests requests;
+	struct msg_interface *now = &ordered[change->nic];
+	int index = nics[change->nic];
+
+	if (!index)
+		return err_set(err, -ENODEV, "the machine has no network interface %u",
+			       change->nic);
+	if (begin_requests(&requests, err) < 0)
+		return err->code;
+	add_addresses(&requests, index, true, now);
+	*now = (struct msg_interface){ 0 };
+	if (change->up)
+		add_interface(&requests, index, &change->interface);
+	else
+		add_link(&requests, index, NULL);
+	if (carry_out(&requests, err) < 0)
+		return err->code;
+	if (change->up)
+		*now = change->interface;
+	return 0;
 }
 
 void net_stats(struct msg_stats *stats)

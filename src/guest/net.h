@@ -20,6 +20,8 @@ void net_prepare(void);
 void net_order(const struct msg_interface *interfaces, size_t count);
 /* The container's process, once, after an order with interfaces: until it is carried out. */
 int net_await(struct err *err);
+/* hull-init, later: gives NIC nic another identity, or (up false) takes it. */
+int net_change(const struct msg_interface_change *change, struct err *err);
 /* Adds what the interfaces but the loopback have carried. */
 void net_stats(struct msg_stats *stats);
 

@@ -236,6 +236,14 @@ static void unpack_mounts(struct unpack *in, struct msg_session *session)
 	}
 }
 
+static void unpack_file(struct unpack *in, struct msg_file *file)
+{
+	file->path = unpack_absolute(in);
+	file->content = unpack_string(in);
+	file->mode = unpack_u32(in);
+	require(in, (file->mode & ~(uint32_t)MODE_MASK) == 0);
+}
+
 static void unpack_files(struct unpack *in, struct msg_session *session)
 {
 	uint32_t count = unpack_u32(in);
@@ -246,14 +254,16 @@ static void unpack_files(struct unpack *in, struct msg_session *session)
 	session->files = calloc(count, sizeof(session->files[0]));
 	require(in, session->files != NULL);
 	for (uint32_t i = 0; i < count && !in->failed; i++) {
-		struct msg_file *file = &session->files[i];
-
-		file->path = unpack_absolute(in);
-		file->content = unpack_string(in);
-		file->mode = unpack_u32(in);
-		require(in, (file->mode & ~(uint32_t)MODE_MASK) == 0);
+		unpack_file(in, &session->files[i]);
 		session->file_count = i + 1;
 	}
+}
+
+void msg_file_encode(const struct msg_file *msg, struct sbuf *out)
+{
+	pack_string(out, msg->path);
+	pack_string(out, msg->content);
+	pack_u32(out, msg->mode);
 }
 
 static void pack_interface(struct sbuf *out, const struct msg_interface *interface)
@@ -320,9 +330,7 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 	}
 	pack_u32(out, (uint32_t)msg->file_count);
 	for (size_t i = 0; i < msg->file_count; i++) {
-		pack_string(out, msg->files[i].path);
-		pack_string(out, msg->files[i].content);
-		pack_u32(out, msg->files[i].mode);
+		msg_file_encode(&msg->files[i], out);
 	}
 	pack_u32(out, (uint32_t)msg->interface_count);
 	for (size_t i = 0; i < msg->interface_count; i++)
@@ -392,6 +400,64 @@ void msg_session_release(struct msg_session *msg)
 	free(msg->files);
 	msg_process_release(&msg->process);
 	*msg = (struct msg_session){ 0 };
+}
+
+int msg_file_decode(const uint8_t *data, size_t size, struct msg_file *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_file msg = { 0 };
+	int r;
+
+	unpack_file(&in, &msg);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
+void msg_interface_change_encode(const struct msg_interface_change *msg, struct sbuf *out)
+{
+	pack_u32(out, msg->nic);
+	pack_u8(out, msg->up);
+	pack_interface(out, &msg->interface);
+}
+
+int msg_interface_change_decode(const uint8_t *data, size_t size,
+				struct msg_interface_change *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_interface_change msg = { 0 };
+	int r;
+
+	msg.nic = unpack_u32(&in);
+	msg.up = unpack_bool(&in);
+	unpack_interface(&in, &msg.interface);
+	require(&in, msg.nic < MSG_INTERFACES_MAX);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
+void msg_interface_done_encode(const struct msg_interface_done *msg, struct sbuf *out)
+{
+	pack_u32(out, msg->nic);
+	pack_string(out, msg->message);
+}
+
+int msg_interface_done_decode(const uint8_t *data, size_t size, struct msg_interface_done *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_interface_done msg = { 0 };
+	int r;
+
+	msg.nic = unpack_u32(&in);
+	msg.message = unpack_line(&in);
+	require(&in, msg.nic < MSG_INTERFACES_MAX);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
 }
 
 void msg_started_encode(const struct msg_started *msg, struct sbuf *out)

@@ -49,9 +49,12 @@ enum msg_type {
 	MSG_LIMITS = 14,        /* host: msg_limits: change the container's limits while it runs */
 	MSG_PING = 15,          /* host: empty */
 	MSG_PONG = 16,          /* guest: empty */
-	MSG_TIMELINE = 18, /* guest: msg_timeline, before MSG_STARTED of the main process, if the
-			      session asked for it */
-	MSG_OOM = 17,      /* guest: empty: the container's memory limit killed something */
+	MSG_TIMELINE = 18,  /* guest: msg_timeline, before MSG_STARTED of the main process, if the
+			       session asked for it */
+	MSG_OOM = 17,       /* guest: empty: the container's memory limit killed something */
+	MSG_INTERFACE = 20, /* host: msg_interface_change, while the container runs */
+	MSG_INTERFACE_DONE = 21, /* guest: msg_interface_done, to each of them */
+	MSG_FILE = 22,           /* host: msg_file: what a file of the session holds now */
 	MSG_PREPARE = 60,  /* host: msg_prepare, before a session: mount the root file system */
 	MSG_PREPARED = 61, /* guest: empty: done (or MSG_FAILED with process 0) */
 };
@@ -137,6 +140,17 @@ struct msg_interface {
 	uint8_t ipv4_prefix; /* at most 32 */
 	uint8_t ipv6[16], ipv6_gateway[16];
 	uint8_t ipv6_prefix; /* at most 128 */
+};
+
+struct msg_interface_change {
+	uint32_t nic; /* below MSG_INTERFACES_MAX */
+	bool up;      /* false: it loses its addresses and is switched off */
+	struct msg_interface interface;
+};
+
+struct msg_interface_done {
+	uint32_t nic;
+	const char *message; /* one line: what failed; "": nothing */
 };
 
 struct msg_limits {
@@ -247,6 +261,13 @@ void msg_session_release(struct msg_session *msg);
 void msg_process_encode(const struct msg_process *msg, struct sbuf *out);
 int msg_process_decode(const uint8_t *data, size_t size, struct msg_process *ret_msg);
 void msg_process_release(struct msg_process *msg);
+void msg_file_encode(const struct msg_file *msg, struct sbuf *out);
+int msg_file_decode(const uint8_t *data, size_t size, struct msg_file *ret_msg);
+void msg_interface_change_encode(const struct msg_interface_change *msg, struct sbuf *out);
+int msg_interface_change_decode(const uint8_t *data, size_t size,
+				struct msg_interface_change *ret_msg);
+void msg_interface_done_encode(const struct msg_interface_done *msg, struct sbuf *out);
+int msg_interface_done_decode(const uint8_t *data, size_t size, struct msg_interface_done *ret_msg);
 void msg_started_encode(const struct msg_started *msg, struct sbuf *out);
 int msg_started_decode(const uint8_t *data, size_t size, struct msg_started *ret_msg);
 void msg_failed_encode(const struct msg_failed *msg, struct sbuf *out);

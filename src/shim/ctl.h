@@ -31,6 +31,9 @@ enum ctl_type {
 	CTL_SUSPEND = 130, /* empty; answered by CTL_OK when the machine is saved and gone */
 	CTL_SAVE = 131,    /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
 			    * container's, for a copy of machine and disks; answered by CTL_SAVED */
+	CTL_CONNECT = 100, /* string: a network that the container is to join */
+	CTL_DISCONNECT = 101, /* string: a network that it is to leave */
+	CTL_RENAME = 102,     /* string: what the container is called now */
 	/* while attached */
 	CTL_SIGNAL = 80, /* two u32: signal, 0 */
 	CTL_RESIZE = 81, /* two u32: rows, columns */

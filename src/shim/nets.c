@@ -17,11 +17,15 @@
 
 #define REJOIN_MS 1000 /* between attempts that fail */
 
+/* A NIC and the network it is in. */
 struct net {
 	struct nets *nets;
-	const struct network_config *config; /* borrowed from the container */
-	struct network network;              /* owned */
-	struct lease lease;                  /* owned */
+	bool used;
+	bool is_exit;           /* the guest's default route */
+	uint32_t mtu;           /* 0: the NIC's */
+	char **aliases;         /* owned */
+	struct network network; /* owned */
+	struct lease lease;     /* owned */
 	char ipv4[INET6_ADDRSTRLEN];
 	char ipv6[INET6_ADDRSTRLEN];
 	int nic, link;             /* owned; the machine's end and the network's */
@@ -33,12 +37,27 @@ struct net {
 struct nets {
 	const struct launch *launch;
 	struct store *store;
-	struct container *container;
+	struct container *container;      /* owned; the row as it was opened */
 	char **nameservers, **host_ports; /* owned */
 	struct loop *loop;                /* NULL until joined */
+	struct net *publisher;            /* which network's process leads ports in; NULL: none */
+	bool changed;
 	size_t count;
 	struct net items[MSG_INTERFACES_MAX];
 };
+
+/* Leaves the network; the NIC stays. */
+static void leave(struct net *net)
+{
+	net->source = loop_remove(net->source);
+	net->retry = loop_remove(net->retry);
+	net->client = net_client_free(net->client);
+	network_release(&net->network);
+	lease_release(&net->lease);
+	net->aliases = strv_free(net->aliases);
+	net->ipv4[0] = net->ipv6[0] = '\0';
+	net->used = net->is_exit = false;
+}
 
 static struct nets *nets_free(struct nets *nets)
 {
@@ -47,11 +66,7 @@ static struct nets *nets_free(struct nets *nets)
 	for (size_t i = 0; i < nets->count; i++) {
 		struct net *net = &nets->items[i];
 
-		loop_remove(net->source);
-		loop_remove(net->retry);
-		net_client_free(net->client);
-		network_release(&net->network);
-		lease_release(&net->lease);
+		leave(net);
 		if (net->nic >= 0)
 			close(net->nic);
 		if (net->link >= 0)
@@ -59,6 +74,7 @@ static struct nets *nets_free(struct nets *nets)
 	}
 	strv_free(nets->nameservers);
 	strv_free(nets->host_ports);
+	container_free(nets->container);
 	free(nets);
 	return NULL;
 }
@@ -68,29 +84,21 @@ static void nets_freep(struct nets **nets)
 	nets_free(*nets);
 }
 
-static int open_net(struct nets *nets, const struct network_config *config,
-		    struct lease_list *leases, struct err *err)
+static uint32_t option_mtu(const struct network *network)
+{
+	uint32_t mtu = 0;
+	const char *text = json_get_string(network->options, "mtu");
+
+	return text && str_parse_u32(text, &mtu) == 0 ? mtu : 0;
+}
+
+static int make_nic(struct nets *nets, struct err *err)
 {
 	struct net *net = &nets->items[nets->count++];
 	int fds[2];
 	int r;
 
-	*net = (struct net){ .nets = nets, .config = config, .nic = -1, .link = -1 };
-	r = networks_get(nets->store, config->network, &net->network, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < leases->count; i++) {
-		if (!str_eq(leases->items[i].network, config->network))
-			continue;
-		net->lease = leases->items[i];
-		leases->items[i] = (struct lease){ 0 };
-	}
-	if (!net->lease.network)
-		return err_set(err, -ENOENT, "the container has no address in network %s",
-			       config->network);
-	subnet_host_text(&net->network.subnet, net->lease.host, net->ipv4);
-	if (net->network.subnet6.family)
-		subnet_host_text(&net->network.subnet6, net->lease.host, net->ipv6);
+	*net = (struct net){ .nets = nets, .nic = -1, .link = -1 };
 	r = net_pair(fds, err);
 	if (r < 0)
 		return r;
@@ -99,30 +107,69 @@ static int open_net(struct nets *nets, const struct network_config *config,
 	return 0;
 }
 
+static bool has_exit(const struct nets *nets)
+{
+	for (size_t i = 0; i < nets->count; i++)
+		if (nets->items[i].is_exit)
+			return true;
+	return false;
+}
+
+/* Puts the NIC into the network, as far as this process is concerned. The first network with a way
+ * out is the way out. */
+static int fill(struct net *net, const struct network_config *config, struct err *err)
+{
+	CLEANUP(lease_list_release) struct lease_list leases = { 0 };
+	struct nets *nets = net->nets;
+	int r = networks_get(nets->store, config->network, &net->network, err);
+
+	if (r == 0)
+		r = leases_list(nets->store, nets->container->uuid, config->network, &leases, err);
+	if (r == 0 && !leases.count)
+		r = err_set(err, -ENOENT, "the container has no address in network %s",
+			    config->network);
+	if (r < 0) {
+		network_release(&net->network);
+		return r;
+	}
+	net->lease = leases.items[0];
+	leases.items[0] = (struct lease){ 0 };
+	net->mtu = config->mtu ? config->mtu : option_mtu(&net->network);
+	net->aliases = strv_copy(config->aliases);
+	subnet_host_text(&net->network.subnet, net->lease.host, net->ipv4);
+	if (net->network.subnet6.family)
+		subnet_host_text(&net->network.subnet6, net->lease.host, net->ipv6);
+	net->is_exit = !net->network.internal && !has_exit(nets);
+	net->used = true;
+	return 0;
+}
+
 static char **words(const char *text)
 {
 	return text ? str_split(text, ' ', 0) : NULL;
 }
 
-int nets_open(const struct launch *launch, struct store *store, struct container *container,
+int nets_open(const struct launch *launch, struct store *store, const char *uuid,
 	      struct nets **ret_nets, struct err *err)
 {
-	CLEANUP(lease_list_release) struct lease_list leases = { 0 };
 	CLEANUP(nets_freep) struct nets *nets = xcalloc(1, sizeof(*nets));
-	int r = 0;
+	size_t next = 0;
+	int r;
 
 	nets->launch = launch;
 	nets->store = store;
-	nets->container = container;
 	nets->nameservers = words(launch->nameservers);
 	nets->host_ports = words(launch->host_ports);
-	if (container->config.networks.count > MSG_INTERFACES_MAX)
+	r = containers_get_uuid(store, uuid, &nets->container, err);
+	while (r == 0 && nets->count < launch->devices.nics && nets->count < MSG_INTERFACES_MAX)
+		r = make_nic(nets, err);
+	if (r < 0)
+		return r;
+	if (nets->container->config.networks.count > nets->count)
 		return err_set(err, -E2BIG, "the container is in too many networks");
-	if (container->config.networks.count)
-		r = leases_list(store, container->uuid, NULL, &leases, err);
-	VEC_EACH (&container->config.networks, it)
+	VEC_EACH (&nets->container->config.networks, it)
 		if (r == 0)
-			r = open_net(nets, it, &leases, err);
+			r = fill(&nets->items[next++], it, err);
 	if (r < 0)
 		return r;
 	*ret_nets = TAKE_PTR(nets);
@@ -141,15 +188,7 @@ int nets_nic(const struct nets *nets, size_t i)
 
 /* --- what the guest is told --- */
 
-static uint32_t option_mtu(const struct network *network)
-{
-	uint32_t mtu = 0;
-	const char *text = json_get_string(network->options, "mtu");
-
-	return text && str_parse_u32(text, &mtu) == 0 ? mtu : 0;
-}
-
-static void describe_interface(const struct net *net, bool is_exit, struct msg_interface *interface)
+static void describe_interface(const struct net *net, struct msg_interface *interface)
 {
 	const struct subnet *subnet = &net->network.subnet;
 	const struct subnet *subnet6 = &net->network.subnet6;
@@ -157,7 +196,7 @@ static void describe_interface(const struct net *net, bool is_exit, struct msg_i
 	uint8_t bytes[16];
 
 	*interface = (struct msg_interface){
-		.mtu = net->config->mtu ? net->config->mtu : option_mtu(&net->network),
+		.mtu = net->mtu,
 		.ipv4_prefix = subnet->prefix,
 		.ipv6_prefix = subnet6->family ? subnet6->prefix : 0,
 	};
@@ -169,7 +208,7 @@ static void describe_interface(const struct net *net, bool is_exit, struct msg_i
 	memcpy(interface->ipv4, bytes, sizeof(interface->ipv4));
 	if (subnet6->family)
 		subnet_host_bytes(subnet6, net->lease.host, interface->ipv6);
-	if (!is_exit)
+	if (!net->is_exit)
 		return;
 	subnet_host_bytes(subnet, 1, bytes);
 	memcpy(interface->ipv4_gateway, bytes, sizeof(interface->ipv4_gateway));
@@ -177,34 +216,51 @@ static void describe_interface(const struct net *net, bool is_exit, struct msg_i
 		subnet_host_bytes(subnet6, 1, interface->ipv6_gateway);
 }
 
-/* The first network with a way out is the way out. */
+/* At a start the networks have the first NICs, in their order. */
 void nets_describe(const struct nets *nets, struct session_network *ret_network)
 {
-	bool has_exit = false;
+	size_t count = 0;
 
-	*ret_network = (struct session_network){ .count = nets->count };
+	*ret_network = (struct session_network){ 0 };
 	for (size_t i = 0; i < nets->count; i++) {
 		const struct net *net = &nets->items[i];
-		bool is_exit = !net->network.internal && !has_exit;
 
-		describe_interface(net, is_exit, &ret_network->interfaces[i]);
-		has_exit |= is_exit;
-		subnet_host_text(&net->network.subnet, 3, ret_network->names[i]);
-		if (is_exit)
+		if (!net->used)
+			continue;
+		describe_interface(net, &ret_network->interfaces[count]);
+		subnet_host_text(&net->network.subnet, 3, ret_network->names[count]);
+		if (net->is_exit)
 			subnet_host_text(&net->network.subnet, 1, ret_network->gateway);
-		if (i > 0)
+		if (count++ > 0)
 			continue;
 		memcpy(ret_network->address, net->ipv4, sizeof(net->ipv4));
 		memcpy(ret_network->address6, net->ipv6, sizeof(net->ipv6));
 	}
+	ret_network->count = count;
 }
 
 /* --- the network's process --- */
 
+static struct net_member member_of(const struct net *net)
+{
+	const struct container *container = net->nets->container;
+	const struct container_config *config = &container->config;
+
+	return (struct net_member){
+		.uuid = container->uuid,
+		.name = config->id,
+		.hostname = str_or(config->hostname, config->id),
+		.aliases = net->aliases,
+		.nameservers = config->dns.nameservers,
+		.mac = net->lease.mac,
+		.ipv4 = net->ipv4,
+		.ipv6 = net->ipv6[0] ? net->ipv6 : NULL,
+	};
+}
+
 static int join(struct net *net, struct err *err)
 {
 	const struct nets *nets = net->nets;
-	const struct container_config *config = &nets->container->config;
 	char subnet6[SUBNET_TEXT_MAX];
 	char subnet[SUBNET_TEXT_MAX];
 	const struct net_spec spec = {
@@ -223,16 +279,7 @@ static int join(struct net *net, struct err *err)
 		.tap = nets->launch->tap,
 		.debug = nets->launch->debug,
 	};
-	const struct net_member member = {
-		.uuid = nets->container->uuid,
-		.name = config->id,
-		.hostname = str_or(config->hostname, config->id),
-		.aliases = net->config->aliases,
-		.nameservers = config->dns.nameservers,
-		.mac = net->lease.mac,
-		.ipv4 = net->ipv4,
-		.ipv6 = net->ipv6[0] ? net->ipv6 : NULL,
-	};
+	const struct net_member member = member_of(net);
 	struct net_joined joined;
 
 	subnet_text(&net->network.subnet, subnet);
@@ -279,7 +326,20 @@ static void record_ports(struct nets *nets, const struct net_rule *rules)
 			    err.message);
 }
 
-/* All ports are published by the first network: connections to them come in there. */
+/* The way out is the way in; without one, the first network. */
+static struct net *choose_publisher(struct nets *nets)
+{
+	struct net *first = NULL;
+
+	for (size_t i = 0; i < nets->count; i++) {
+		if (nets->items[i].is_exit)
+			return &nets->items[i];
+		if (nets->items[i].used && !first)
+			first = &nets->items[i];
+	}
+	return first;
+}
+
 static int publish(struct nets *nets, bool may_move, struct err *err)
 {
 	const struct container_config *config = &nets->container->config;
@@ -287,15 +347,16 @@ static int publish(struct nets *nets, bool may_move, struct err *err)
 	size_t count = 0;
 	int r;
 
+	nets->publisher = choose_publisher(nets);
 	if (!config->ports.count)
 		return 0;
-	if (!nets->count)
+	if (!nets->publisher)
 		return err_set(err, -EINVAL, "a container without a network cannot publish ports");
 	if (config->ports.count > ARRAY_SIZE(rules))
 		return err_set(err, -E2BIG, "too many ports are published");
 	VEC_EACH (&config->ports, it)
 		rules[count++] = rule_of(it, may_move);
-	r = net_client_publish(nets->items[0].client, rules, count, err);
+	r = net_client_publish(nets->publisher->client, rules, count, err);
 	if (r == 0)
 		record_ports(nets, rules);
 	return r;
@@ -303,8 +364,12 @@ static int publish(struct nets *nets, bool may_move, struct err *err)
 
 static void on_gone(void *ctx, int fd, uint32_t events);
 
+static void rejoin(void *ctx);
+
 static void watch(struct net *net)
 {
+	if (!net->retry)
+		net->retry = loop_add_timer(net->nets->loop, rejoin, net);
 	net->source =
 		loop_add_fd(net->nets->loop, net_client_fd(net->client), EPOLLIN, on_gone, net);
 }
@@ -317,7 +382,7 @@ static void rejoin(void *ctx)
 	struct err err = { 0 };
 	int r = join(net, &err);
 
-	if (r == 0 && net == &nets->items[0])
+	if (r == 0 && net == nets->publisher)
 		r = publish(nets, false, &err);
 	if (r < 0) {
 		log_warning("container=%s network=%s cannot be joined again: %s",
@@ -347,22 +412,150 @@ int nets_join(struct nets *nets, struct loop *loop, struct err *err)
 	if (nets->loop)
 		return 0;
 	for (size_t i = 0; i < nets->count && r == 0; i++)
-		r = join(&nets->items[i], err);
+		if (nets->items[i].used)
+			r = join(&nets->items[i], err);
 	if (r == 0)
 		r = publish(nets, true, err);
 	if (r < 0)
 		return r;
 	nets->loop = loop;
-	for (size_t i = 0; i < nets->count; i++) {
-		nets->items[i].retry = loop_add_timer(loop, rejoin, &nets->items[i]);
-		watch(&nets->items[i]);
-	}
+	for (size_t i = 0; i < nets->count; i++)
+		if (nets->items[i].used)
+			watch(&nets->items[i]);
 	return 0;
 }
 
 struct nets *nets_close(struct nets *nets)
 {
-	if (nets && nets->count && nets->items[0].client && nets->container->config.ports.count)
-		net_client_unpublish(nets->items[0].client, NULL);
+	if (nets && nets->publisher && nets->publisher->client &&
+	    nets->container->config.ports.count)
+		net_client_unpublish(nets->publisher->client, NULL);
 	return nets_free(nets);
+}
+
+/* --- while the machine runs --- */
+
+static struct net *find(struct nets *nets, const char *network)
+{
+	for (size_t i = 0; i < nets->count; i++)
+		if (nets->items[i].used && str_eq(nets->items[i].network.name, network))
+			return &nets->items[i];
+	return NULL;
+}
+
+static struct net *find_spare(struct nets *nets)
+{
+	for (size_t i = 0; i < nets->count; i++)
+		if (!nets->items[i].used)
+			return &nets->items[i];
+	return NULL;
+}
+
+static void describe_change(const struct net *net, struct msg_interface_change *change)
+{
+	*change = (struct msg_interface_change){ .nic = (uint32_t)(net - net->nets->items),
+						 .up = net->used };
+	if (net->used)
+		describe_interface(net, &change->interface);
+}
+
+static int connect_net(struct net *net, const struct network_config *config, struct err *err)
+{
+	struct nets *nets = net->nets;
+	int r = fill(net, config, err);
+
+	if (r == 0)
+		r = join(net, err);
+	if (r == 0 && !nets->publisher)
+		r = publish(nets, true, err);
+	if (r < 0) {
+		leave(net);
+		nets->publisher = choose_publisher(nets);
+		return r;
+	}
+	watch(net);
+	nets->changed = true;
+	return 0;
+}
+
+int nets_connect(struct nets *nets, const char *network, struct msg_interface_change *ret_change,
+		 struct err *err)
+{
+	CLEANUP(container_freep) struct container *row = NULL;
+	struct net *net = find_spare(nets);
+	int r = containers_get_uuid(nets->store, nets->container->uuid, &row, err);
+
+	if (r < 0)
+		return r;
+	if (find(nets, network))
+		return err_set(err, -EEXIST, "container %s is in network %s already",
+			       row->config.id, network);
+	if (!net)
+		return err_set(err, -ENOSPC,
+			       "the machine of container %s has no network card to spare; stop "
+			       "it, connect it and start it again",
+			       row->config.id);
+	VEC_EACH (&row->config.networks, it) {
+		if (!str_eq(it->network, network))
+			continue;
+		r = connect_net(net, it, err);
+		if (r == 0)
+			describe_change(net, ret_change);
+		return r;
+	}
+	return err_set(err, -ENOENT, "container %s is not in network %s", row->config.id, network);
+}
+
+int nets_disconnect(struct nets *nets, const char *network,
+		    struct msg_interface_change ret_changes[2], size_t *ret_count, struct err *err)
+{
+	struct net *net = find(nets, network);
+	bool was_exit = net && net->is_exit;
+	bool was_publisher = net && net == nets->publisher;
+	int r = 0;
+
+	if (!net)
+		return err_set(err, -ENOENT, "container %s is not in network %s",
+			       nets->container->config.id, network);
+	if (was_publisher && net->client && nets->container->config.ports.count)
+		net_client_unpublish(net->client, NULL);
+	leave(net);
+	nets->changed = true;
+	describe_change(net, &ret_changes[0]);
+	*ret_count = 1;
+	for (size_t i = 0; i < nets->count && was_exit; i++) {
+		struct net *next = &nets->items[i];
+
+		if (!next->used || next->network.internal)
+			continue;
+		next->is_exit = true;
+		describe_change(next, &ret_changes[(*ret_count)++]);
+		break;
+	}
+	if (was_publisher) {
+		nets->publisher = choose_publisher(nets);
+		if (nets->publisher)
+			r = publish(nets, true, err);
+	}
+	return r;
+}
+
+int nets_rename(struct nets *nets, const char *id, struct err *err)
+{
+	int r = 0;
+
+	free(nets->container->config.id);
+	nets->container->config.id = xstrdup(id);
+	for (size_t i = 0; i < nets->count && r == 0; i++) {
+		const struct net_member member = member_of(&nets->items[i]);
+
+		if (nets->items[i].client)
+			r = net_client_update(nets->items[i].client, &member, err);
+	}
+	return r;
+}
+
+bool nets_changed(const struct nets *nets)
+{
+	return nets->changed;
 }

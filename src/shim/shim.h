@@ -96,6 +96,9 @@ struct shim {
 	uint32_t stop_signal;
 	uint32_t stop_timeout_ms;
 
+	uint32_t interfaces_pending; /* changes that the guest has not answered */
+	char network_pending[64];    /* the network that it is joining; "": none */
+
 	struct process *processes; /* owned list (relay.c) */
 	uint32_t next_process_id;
 	struct client *clients; /* owned list (server.c) */
@@ -190,6 +193,7 @@ struct client {
 	bool wants_stats;
 	bool copies; /* its process is a copy, which is worth nothing without it */
 	bool wants_saved;
+	bool wants_interface; /* told when the guest has changed its interfaces */
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
 	bool owner;
@@ -206,6 +210,12 @@ struct client {
 	bool exit_due; /* send exited when out is empty */
 	struct ctl_exited exited;
 };
+
+/* connect.c: requests, and the guest's answer to MSG_INTERFACE. */
+int connect_request(struct client *client, const uint8_t *data, size_t size);
+int disconnect_request(struct client *client, const uint8_t *data, size_t size);
+int rename_request(struct client *client, const uint8_t *data, size_t size);
+int connect_done(struct shim *shim, const uint8_t *data, size_t size);
 
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload);
 void server_send_error(struct client *client, int code, uint32_t status, const char *message);

@@ -154,6 +154,8 @@ static void act_restart(struct shim *shim)
 	struct err err = { 0 };
 
 	on_undertaker(shim); /* on a busy host the last machine may still be there */
+	if (nets_changed(shim->nets))
+		shim->nets = nets_close(shim->nets);
 	shim->restarts++;
 	state_forget(shim);
 	shim->launch.scratch_slot = LAUNCH_SCRATCH_USED;
@@ -300,6 +302,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	case MSG_SHUTDOWN_DONE:
 		shim_event(shim, EVENT_CLEAN);
 		return 0;
+	case MSG_INTERFACE_DONE:
+		return connect_done(shim, payload, size);
 	case MSG_STATS_REPLY:
 		if (msg_stats_decode(payload, size, &stats) < 0)
 			return -EPROTO;
@@ -518,7 +522,11 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->failure = (struct failure){ 0 };
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
-	r = boot(shim, use_template, err);
+	shim->interfaces_pending = 0;
+	r = shim->nets ? 0
+		       : nets_open(&shim->launch, shim->store, shim->launch.uuid, &shim->nets, err);
+	if (r == 0)
+		r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template && !state_is_restore(shim)) {
 		log_warning("container=%s template discarded: %s", shim->container->config.id,
 			    err ? err->message : "");
@@ -725,9 +733,7 @@ int shim_run(struct shim *shim, struct err *err)
 	if (r < 0)
 		return r;
 	first = server_add_client(shim, LAUNCH_FD_CLIENT);
-	r = nets_open(&shim->launch, shim->store, shim->container, &shim->nets, err);
-	if (r == 0)
-		r = start_machine(shim, err);
+	r = start_machine(shim, err);
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
 		set_failure(shim, r, STATUS_NOT_STARTED, err->message);

@@ -143,7 +143,43 @@ static void test_session_round_trip(void **state)
 	assert_string_equal(out.mounts[0].options, "size=64m");
 	assert_true(out.mounts[1].read_only);
 	assert_string_equal(out.files[0].content, in.files[0].content);
+	assert_int_equal(out.interface_count, 1);
+	assert_memory_equal(&out.interfaces[0], &in.interfaces[0], sizeof(in.interfaces[0]));
 	assert_process_equal(&out.process, &process_example);
+}
+
+static void test_interfaces_change(void **state)
+{
+	const struct msg_interface_change in = { .nic = 3,
+						 .up = true,
+						 .interface = { .mac = { 2, 0, 0, 0, 0, 9 },
+								.ipv4 = { 10, 0, 0, 9 },
+								.ipv4_prefix = 24 } };
+	const struct msg_interface_done done_in = { 3, "it failed" };
+	struct msg_interface_change out;
+	struct msg_interface_done done_out;
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	msg_interface_change_encode(&in, &bytes);
+	assert_int_equal(msg_interface_change_decode((uint8_t *)bytes.text, bytes.length, &out), 0);
+	assert_int_equal(out.nic, 3);
+	assert_true(out.up);
+	assert_memory_equal(out.interface.mac, in.interface.mac, 6);
+	assert_int_equal(out.interface.ipv4_prefix, 24);
+	for (size_t size = 0; size < bytes.length; size++)
+		assert_int_equal(msg_interface_change_decode((uint8_t *)bytes.text, size, &out),
+				 -EPROTO);
+	bytes.text[0] = MSG_INTERFACES_MAX; /* no such NIC */
+	assert_int_equal(msg_interface_change_decode((uint8_t *)bytes.text, bytes.length, &out),
+			 -EPROTO);
+	sbuf_release(&bytes);
+	msg_interface_done_encode(&done_in, &bytes);
+	assert_int_equal(msg_interface_done_decode((uint8_t *)bytes.text, bytes.length, &done_out),
+			 0);
+	assert_string_equal(done_out.message, "it failed");
+	bytes.text[8] = '\n'; /* would drive the host's terminal */
+	assert_int_equal(msg_interface_done_decode((uint8_t *)bytes.text, bytes.length, &done_out),
+			 -EPROTO);
 }
 
 /* Every shorter message is refused, and no changed byte makes the decoder read out of bounds. */
@@ -686,6 +722,7 @@ int main(void)
 		cmocka_unit_test(test_frame_header),
 		cmocka_unit_test(test_session_round_trip),
 		cmocka_unit_test(test_session_damaged),
+		cmocka_unit_test(test_interfaces_change),
 		cmocka_unit_test(test_process_checks),
 		cmocka_unit_test(test_strings_are_checked),
 		cmocka_unit_test(test_text_for_the_host_is_one_line),
