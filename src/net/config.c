@@ -258,8 +258,7 @@ static int mac_parse(const char *text, uint8_t ret[ETH_ALEN])
 											  : 0;
 }
 
-/* fe80:: with the modified EUI-64 of the MAC (RFC 4291, appendix A). */
-static struct in6_addr link_local_of(const uint8_t mac[ETH_ALEN])
+struct in6_addr config_link_local(const uint8_t mac[ETH_ALEN])
 {
 	return (struct in6_addr){ .s6_addr = { 0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2], 0xff,
 					       0xfe, mac[3], mac[4], mac[5] } };
@@ -284,7 +283,7 @@ static int binding_parse(const json_t *json, const struct net_config *config,
 	host = ntohl(binding->ipv4.s_addr & ~config->mask.s_addr);
 	if (host <= 3 || host == ntohl(~config->mask.s_addr))
 		return err_set(err, -EINVAL, "'%s' is kept for the network itself", ipv4);
-	binding->link_local = link_local_of(binding->mac);
+	binding->link_local = config_link_local(binding->mac);
 	if (!ipv6)
 		return 0;
 	if (inet_pton(AF_INET6, ipv6, &binding->ipv6) != 1 || !config->has6 ||

@@ -99,6 +99,8 @@ int member_parse(const json_t *json, const struct net_config *config,
 json_t *rule_to_json(const struct net_rule *rule);
 int rule_parse(const json_t *json, struct rule *ret_rule, struct err *err);
 
+/* fe80:: with the modified EUI-64 of a MAC (RFC 4291, appendix A). */
+struct in6_addr config_link_local(const uint8_t mac[ETH_ALEN]);
 bool config_in_subnet(const struct net_config *config, struct in_addr address);
 bool config_in_subnet6(const struct net_config *config, const struct in6_addr *address);
 bool config_host_port_allowed(const struct net_config *config, uint16_t port);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "net/names.h"
 #include "net/publish.h"
+#include "net/tap.h"
 #include "net/uplink.h"
 
 #define PORT_DNS 53
@@ -41,6 +42,14 @@ static bool own6(const struct net_config *config, const struct in6_addr *address
 {
 	return config->has6 && (memcmp(address, &config->gateway6, sizeof(*address)) == 0 ||
 				memcmp(address, &config->names6, sizeof(*address)) == 0);
+}
+
+bool gateway_tap_passes(void *ctx, bool from_tap, const struct packet *packet)
+{
+	const struct gateway *gateway = ctx;
+	struct tap *tap = gateway->netd->tap;
+
+	return tap && (from_tap ? tap_passes_out(tap, packet) : tap_passes_in(tap, packet));
 }
 
 const uint8_t *gateway_mac_of4(const struct netd *netd, struct in_addr address)
@@ -133,6 +142,10 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 	}
 	if (packet->kind == PACKET_IPV6 && is_nd(packet)) {
 		answer_solicitation(gateway, from, packet);
+		return;
+	}
+	if (port_is_tap(from)) {
+		local_input(gateway, from, packet); /* the host has other ways into the world */
 		return;
 	}
 	if (!publisher_reply(gateway->netd->publisher, from, packet) &&

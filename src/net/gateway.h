@@ -13,6 +13,8 @@ struct gateway *gateway_new(struct netd *netd);
 struct gateway *gateway_free(struct gateway *gateway);
 /* The switch's switch_gateway_fn; ctx is the gateway. */
 void gateway_input(void *ctx, struct port *from, const struct packet *packet);
+/* The switch's switch_tap_fn. */
+bool gateway_tap_passes(void *ctx, bool from_tap, const struct packet *packet);
 /* The MAC of whoever has the address: a member, or the gateway for its own. NULL for nobody. */
 const uint8_t *gateway_mac_of4(const struct netd *netd, struct in_addr address);
 const uint8_t *gateway_mac_of6(const struct netd *netd, const struct in6_addr *address);

@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "net/names.h"
 #include "net/publish.h"
+#include "net/tap.h"
 #include "net/uplink.h"
 #include "net/wire.h"
 
@@ -90,6 +91,8 @@ static json_t *joined_to_json(const struct netd *netd)
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		 mac[3], mac[4], mac[5]);
 	json_set_string(json, "gatewayMac", text);
+	if (netd->tap)
+		json_set_string(json, "tap", tap_name(netd->tap));
 	json_object_set_new(json, "mtu", json_integer(config->mtu));
 	return json;
 }

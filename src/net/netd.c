@@ -14,10 +14,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sock.h"
+#include "net/confine.h"
 #include "net/gateway.h"
 #include "net/member.h"
 #include "net/names.h"
 #include "net/publish.h"
+#include "net/tap.h"
 #include "net/uplink.h"
 
 #define CONFIG_MAX (256 * 1024)
@@ -85,15 +87,22 @@ static int run(struct netd *netd, struct err *err)
 			return -EINVAL;
 	}
 	netd->gateway = gateway_new(netd);
-	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, netd->gateway);
+	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, gateway_tap_passes,
+			      netd->gateway);
 	netd->publisher = publisher_new(netd);
 	netd->members = members_new(netd, NETD_FD_LISTENER);
+	if (netd->config.tap && tap_new(netd, &netd->tap, err) < 0)
+		log_debug("network=%s %s", netd->config.name, err->message);
+	r = confine(err);
+	if (r < 0)
+		return r;
 	log_debug("network=%s up", netd->config.name);
 	while (!netd->done && (r = loop_run_once(netd->loop, -1)) >= 0)
 		uplink_sync(netd->uplink);
 	/* First of all, so that whoever comes now starts another one. */
 	close(NETD_FD_LISTENER);
 	netd->members = members_free(netd->members);
+	netd->tap = tap_free(netd->tap);
 	netd->publisher = publisher_free(netd->publisher);
 	netd->uplink = uplink_free(netd->uplink);
 	netd->names = names_free(netd->names);

@@ -17,6 +17,7 @@ enum {
 struct gateway;
 struct members;
 struct names;
+struct tap;
 struct publisher;
 struct uplink;
 
@@ -28,6 +29,7 @@ struct netd {
 	struct gateway *gateway;     /* owned */
 	struct members *members;     /* owned */
 	struct publisher *publisher; /* owned */
+	struct tap *tap;             /* owned; NULL: none */
 	struct names *names;         /* owned */
 	struct uplink *uplink;       /* owned; NULL: an internal network */
 };

@@ -40,6 +40,7 @@ struct net_switch {
 	struct loop *loop;               /* borrowed */
 	const struct net_config *config; /* borrowed */
 	switch_gateway_fn to_gateway;
+	switch_tap_fn tap_passes;
 	void *ctx;
 	struct port *ports[SWITCH_PORTS_MAX];
 	size_t count;
@@ -106,6 +107,11 @@ const struct binding *port_binding(const struct port *port)
 const struct port_counters *port_counters(const struct port *port)
 {
 	return &port->counters;
+}
+
+bool port_is_tap(const struct port *port)
+{
+	return port->tap;
 }
 
 void port_refuse(struct port *port)
@@ -207,7 +213,7 @@ static void flood(struct port *from, const uint8_t *frame, size_t size)
 		return;
 	}
 	for (size_t i = 0; i < sw->count; i++)
-		if (sw->ports[i] != from)
+		if (sw->ports[i] != from && !sw->ports[i]->tap)
 			port_send(sw->ports[i], frame, size);
 }
 
@@ -227,7 +233,8 @@ static struct port *route(struct port *from, const uint8_t *frame, size_t size)
 	struct packet packet;
 	struct port *to;
 
-	if (packet_parse(frame, size, &packet) < 0 || !guard_source(&from->binding, &packet)) {
+	if (packet_parse(frame, size, &packet) < 0 || !guard_source(&from->binding, &packet) ||
+	    (from->tap && !sw->tap_passes(sw->ctx, true, &packet))) {
 		from->counters.refused++;
 		return NULL;
 	}
@@ -242,6 +249,10 @@ static struct port *route(struct port *from, const uint8_t *frame, size_t size)
 		return NULL;
 	}
 	to = switch_find_mac(sw, packet_destination(&packet));
+	if (to && to->tap && !sw->tap_passes(sw->ctx, false, &packet)) {
+		from->counters.refused++;
+		return NULL;
+	}
 	return to == from ? NULL : to;
 }
 
@@ -311,13 +322,15 @@ static void on_port(void *ctx, int fd, uint32_t events)
 }
 
 struct net_switch *switch_new(struct loop *loop, const struct net_config *config,
-			      switch_gateway_fn to_gateway, void *ctx)
+			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes, void *ctx)
 {
 	struct net_switch *sw = xcalloc(1, sizeof(*sw));
 
-	*sw = (struct net_switch){
-		.loop = loop, .config = config, .to_gateway = to_gateway, .ctx = ctx
-	};
+	*sw = (struct net_switch){ .loop = loop,
+				   .config = config,
+				   .to_gateway = to_gateway,
+				   .tap_passes = tap_passes,
+				   .ctx = ctx };
 	/* Mapped, not allocated: the pages of frames that never come are never there. */
 	sw->buffers = mmap(NULL, (size_t)BATCH * FRAME_ROOM, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

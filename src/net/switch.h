@@ -26,6 +26,8 @@ struct net_switch;
 /* A frame that is for the network itself: to the gateway's MAC, or ARP and ND. It passed the guard.
  */
 typedef void (*switch_gateway_fn)(void *ctx, struct port *from, const struct packet *packet);
+/* Whether a frame may pass between a TAP and a member, which is from or to it. */
+typedef bool (*switch_tap_fn)(void *ctx, bool from_tap, const struct packet *packet);
 
 struct port_counters {
 	uint64_t received_bytes, received_frames; /* by the machine */
@@ -34,7 +36,7 @@ struct port_counters {
 };
 
 struct net_switch *switch_new(struct loop *loop, const struct net_config *config,
-			      switch_gateway_fn to_gateway, void *ctx);
+			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes, void *ctx);
 struct net_switch *switch_free(struct net_switch *sw);
 static inline void switch_freep(struct net_switch **sw)
 {
@@ -53,6 +55,8 @@ struct port *switch_find6(const struct net_switch *sw, const struct in6_addr *ad
 
 const struct binding *port_binding(const struct port *port);
 const struct port_counters *port_counters(const struct port *port);
+/* Whether it is the host's. */
+bool port_is_tap(const struct port *port);
 /* Counts a frame that a member sent in vain. */
 void port_refuse(struct port *port);
 /* Sends a frame that netd made, or that came from the uplink. */

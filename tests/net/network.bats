@@ -139,3 +139,23 @@ for line in sys.stdin:
 	run -0 ask tcp:127.0.0.1:8080
 	assert_output "hello 10.99.1.1"
 }
+
+@test "with a TAP device the host reaches containers, and they open nothing to it" {
+	serve_world world tcp:8000 udp:8000
+	background web -t 10 $SERVE tcp:80=web udp:53=web tcp6:80=web6
+	run -0 ask tcp:10.99.1.10:80
+	assert_output "web 10.99.1.2"
+	run -0 ask tcp:fd99:1::10:80
+	assert_output "web6 fd99:1::2"
+	run -0 ask udp:10.99.1.10:53=30000
+	assert_output "web 30000 10.99.1.2"
+	run -0 in_world ping -q -c 1 -W 5 10.99.1.10
+	run -0 in_world dig +short @10.99.1.3 c10
+	assert_output 10.99.1.10
+	run -0 machine -t 11 sh -c '
+		curl -s -m 2 http://10.99.1.2:8000/ || echo "no tcp"
+		timeout 2 $ASK udp:10.99.1.2:8000 || echo "no udp"'
+	assert_output "no tcp
+no udp"
+	run ! grep -E 'connection|datagram' "$BATS_TEST_TMPDIR/world"
+}
