@@ -11,12 +11,16 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/lock.h"
+#include "base/proc.h"
 #include "net/client.h"
 #include "net/packet.h"
 
 #define WAIT_MS 5000
+
+static const uint8_t gateway_mac[6] = { 0x52, 0x55, 10, 99, 1, 1 };
 
 /* A machine: one end of a pair, and who it is. */
 struct machine {
@@ -197,12 +201,305 @@ static void test_one_address_one_member(void **state)
 	wait_down(*state);
 }
 
+static struct net_stats stats_of(const struct machine *machine)
+{
+	struct net_stats stats = { 0 };
+	struct err err = { 0 };
+
+	if (net_client_stats(machine->client, &stats, &err) < 0)
+		fail_msg("%s", err.message);
+	return stats;
+}
+
+/* Asks until so many frames were refused. */
+static void wait_refused(const struct machine *machine, uint64_t count)
+{
+	uint64_t deadline = clock_monotonic_ms() + WAIT_MS;
+
+	while (stats_of(machine).refused < count)
+		assert_true(clock_monotonic_ms() < deadline);
+}
+
+/* The next value of a small generator: the same frames in each run. */
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/* A frame that begins as a good one and is damaged somewhere, or is nothing at all. */
+static size_t make_garbage(uint8_t *out, const struct machine *from, const struct machine *to,
+			   uint32_t *random)
+{
+	size_t size = make_datagram(out, from, to, "some text that is not too short");
+
+	if (next_random(random) % 4 == 0)
+		memcpy(out, gateway_mac, sizeof(gateway_mac));
+	for (uint32_t i = next_random(random) % 6; i; i--)
+		out[12 + next_random(random) % (size - 12)] = (uint8_t)next_random(random);
+	switch (next_random(random) % 8) {
+	case 0:
+		return 1 + next_random(random) % size;
+	case 1:
+		return PACKET_FRAME_MAX + next_random(random) % 64; /* too long, rest as it was */
+	default:
+		return size;
+	}
+}
+
+static void test_garbage_and_floods_hurt_nobody_else(void **state)
+{
+	static uint8_t frame[PACKET_FRAME_MAX + 128];
+	struct net_spec spec = spec_in(*state);
+	struct machine a, b, hostile;
+	uint32_t random = 12345;
+	uint64_t refused;
+
+	machine_start(&a, &spec, 10);
+	machine_start(&b, &spec, 11);
+	machine_start(&hostile, &spec, 66);
+	for (int round = 0; round < 200; round++) {
+		/* Until its link is full, without waiting. */
+		for (int i = 0; i < 200; i++) {
+			size_t size = make_garbage(frame, &hostile, &hostile, &random);
+
+			if (send(hostile.nic, frame, size, MSG_DONTWAIT) < 0)
+				break;
+		}
+		while (recv(hostile.nic, frame, sizeof(frame), MSG_DONTWAIT) > 0)
+			;
+		if (round % 10 == 0) {
+			assert_delivers(&a, &b, "in between");
+			assert_delivers(&b, &a, "and back");
+		}
+	}
+	wait_refused(&hostile, 1000);
+	/* As another one. */
+	send_frame(&hostile, frame, make_datagram(frame, &hostile, &b, "from itself"));
+	assert_true(next_frame(&b, frame, WAIT_MS) > 0); /* what came before has been dealt with */
+	refused = stats_of(&hostile).refused;
+	send_frame(&hostile, frame, make_datagram(frame, &a, &b, "not from a"));
+	wait_refused(&hostile, refused + 1);
+	assert_int_equal(next_frame(&b, frame, 0), 0);
+	assert_int_equal(stats_of(&a).refused, 0);
+	machine_stop(&a);
+	machine_stop(&b);
+	machine_stop(&hostile);
+	wait_down(*state);
+}
+
+static void test_slow_reader_loses_its_own_frames_alone(void **state)
+{
+	static uint8_t frame[PACKET_FRAME_MAX + 1];
+	struct net_spec spec = spec_in(*state);
+	struct machine a, b, slow;
+	size_t size;
+
+	machine_start(&a, &spec, 10);
+	machine_start(&b, &spec, 11);
+	machine_start(&slow, &spec, 12);
+	memset(frame, 'x', sizeof(frame));
+	for (int i = 0; i < 2000 && stats_of(&slow).dropped == 0; i++) {
+		size = packet_make_udp4(frame, a.mac, slow.mac, address_of(a.ipv4),
+					address_of(slow.ipv4), 1, 2, 60000);
+		send_frame(&a, frame, size);
+	}
+	assert_true(stats_of(&slow).dropped > 0);
+	assert_delivers(&a, &b, "past it");
+	/* What waited for it is all there, in whole frames. */
+	while ((size = next_frame(&slow, frame, 0)) > 0)
+		assert_int_equal(size, 60000 + PACKET_UDP_HEADERS4);
+	machine_stop(&a);
+	machine_stop(&b);
+	machine_stop(&slow);
+	wait_down(*state);
+}
+
+/* A socket on loopback, and its port. */
+static int listen_udp(const char *address, uint16_t *port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(*port),
+				  .sin_addr = address_of(address) };
+	socklen_t size = sizeof(in);
+	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(sock, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(getsockname(sock, (struct sockaddr *)&in, &size), 0);
+	*port = ntohs(in.sin_port);
+	return sock;
+}
+
+static void send_out(const struct machine *machine, const char *to, uint16_t port, const char *text)
+{
+	uint8_t frame[256];
+
+	memcpy(frame + PACKET_UDP_HEADERS4, text, strlen(text));
+	send_frame(machine, frame,
+		   packet_make_udp4(frame, machine->mac, gateway_mac, address_of(machine->ipv4),
+				    address_of(to), 1000, port, strlen(text)));
+}
+
+static void send_out6(const struct machine *machine, const char *to, uint16_t port)
+{
+	uint8_t frame[256] = { 0 };
+	struct in6_addr from6, to6;
+
+	inet_pton(AF_INET6, machine->ipv6, &from6);
+	assert_int_equal(inet_pton(AF_INET6, to, &to6), 1);
+	send_frame(machine, frame,
+		   packet_make_udp6(frame, machine->mac, gateway_mac, &from6, &to6, 1000, port, 4));
+}
+
+/* All roads to the host's loopback that libslirp knows, against a socket there. The one that is
+ * allowed comes last, so that the others would have been seen. */
+static void test_host_is_reached_as_allowed_alone(void **state)
+{
+	static const char *const roads[] = { "127.0.0.1", "127.1.2.3",       "0.0.0.0",
+					     "10.99.1.2", "10.99.1.3",       "10.99.1.255",
+					     "10.99.1.9", "255.255.255.255", "10.99.1.0",
+					     "0.0.0.1" };
+	static const char *const roads6[] = { "::1",         "::",        "::ffff:127.0.0.1",
+					      "::127.0.0.1", "fd99:1::2", "fd99:1::3",
+					      "fd99:1::9",   "ff02::1",   "fe80::1" };
+	char *host_ports[] = { "all", NULL };
+	struct net_spec spec = spec_in(*state);
+	struct machine a;
+	uint16_t port = 0;
+	AUTO_CLOSE int sock = listen_udp("0.0.0.0", &port);
+	char text[32] = { 0 };
+
+	spec.host_ports = host_ports;
+	machine_start(&a, &spec, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(roads); i++)
+		send_out(&a, roads[i], port, roads[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(roads6); i++)
+		send_out6(&a, roads6[i], port);
+	send_out(&a, "10.99.1.1", port, "allowed");
+	assert_int_equal(fd_wait(sock, POLLIN, WAIT_MS), 1);
+	assert_int_equal(recv(sock, text, sizeof(text) - 1, 0), strlen("allowed"));
+	assert_string_equal(text, "allowed");
+	assert_int_equal(recv(sock, text, sizeof(text), MSG_DONTWAIT), -1);
+	machine_stop(&a);
+	wait_down(*state);
+	/* And not when it is not. */
+	spec.host_ports = NULL;
+	machine_start(&a, &spec, 10);
+	send_out(&a, "10.99.1.1", port, "not allowed");
+	wait_refused(&a, 1);
+	assert_int_equal(recv(sock, text, sizeof(text), MSG_DONTWAIT), -1);
+	machine_stop(&a);
+	wait_down(*state);
+}
+
+/* The process that holds the network's lock. */
+static pid_t process_of(const char *run)
+{
+	AUTO_FREE char *path = path_join(run, "net/n1/lock");
+	char *argv[] = { "sh", "-c", "exec fuser \"$0\" 2> /dev/null", path, NULL };
+	AUTO_FREE char *output = NULL;
+
+	assert_int_equal(proc_output(argv, false, 256, &output, NULL), 0);
+	return (pid_t)strtol(output, NULL, 10);
+}
+
+static void test_process_is_confined_and_small(void **state)
+{
+	struct net_spec spec = spec_in(*state);
+	AUTO_FREE char *text = NULL;
+	char path[64];
+	struct machine machines[20];
+	const char *value;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(machines); i++)
+		machine_start(&machines[i], &spec, 10 + i);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)process_of(*state));
+	assert_int_equal(file_read(path, 65536, &text, NULL, NULL), 0);
+	assert_non_null(strstr(text, "\nNoNewPrivs:\t1\n"));
+	assert_non_null(strstr(text, "\nSeccomp:\t2\n"));
+	value = strstr(text, "\nCapEff:\t");
+	assert_non_null(value);
+	assert_int_equal(strtoull(value + 9, NULL, 16) & ~(1ull << 10), 0);
+	value = strstr(text, "\nCapBnd:\t");
+	if (geteuid() == 0)
+		assert_int_equal(strtoull(value + 9, NULL, 16) & ~(1ull << 10), 0);
+	value = strstr(text, "\nVmHWM:");
+	assert_non_null(value);
+	assert_true(strtoul(value + 7, NULL, 10) < 20 * 1024);
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
+		machine_stop(&machines[i]);
+	wait_down(*state);
+}
+
+/* Many find nobody at once: one of them starts it. */
+static void test_one_process_however_many_start_it(void **state)
+{
+	struct net_spec spec = spec_in(*state);
+	pid_t children[8];
+	struct machine a;
+
+	for (int round = 0; round < 5; round++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(children); i++) {
+			children[i] = fork();
+			if (children[i] == 0) {
+				struct err err = { 0 };
+
+				machine_init(&a, 20 + i);
+				if (machine_join(&a, &spec, &err) < 0)
+					fprintf(stderr, "%s\n", err.message);
+				_exit(!a.client);
+			}
+		}
+		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
+			assert_int_equal(proc_wait(children[i]), 0);
+	}
+	wait_down(*state);
+}
+
+/* Killed with a frame on its way: whoever joins again finds all as it was. */
+static void test_members_join_again_after_a_kill(void **state)
+{
+	struct net_spec spec = spec_in(*state);
+	uint8_t frame[256];
+	struct err err = { 0 };
+	struct machine a, b;
+	pid_t pid;
+
+	machine_start(&a, &spec, 10);
+	machine_start(&b, &spec, 11);
+	assert_delivers(&a, &b, "before");
+	pid = process_of(*state);
+	kill(pid, SIGKILL);
+	assert_int_equal(fd_wait(net_client_fd(a.client), POLLIN, WAIT_MS), 1);
+	/* Its link is there all the time. */
+	send_frame(&a, frame, make_datagram(frame, &a, &b, "meanwhile"));
+	a.client = net_client_free(a.client);
+	b.client = net_client_free(b.client);
+	assert_int_equal(machine_join(&b, &spec, &err), 0);
+	assert_int_equal(machine_join(&a, &spec, &err), 0);
+	assert_true(process_of(*state) != pid);
+	assert_true(next_frame(&b, frame, WAIT_MS) > 0);
+	assert_memory_equal(frame + PACKET_UDP_HEADERS4, "meanwhile", 9);
+	assert_delivers(&b, &a, "after");
+	machine_stop(&a);
+	machine_stop(&b);
+	wait_down(*state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_IN_DIR(test_members_reach_each_other),
 		TEST_IN_DIR(test_network_is_asked_for_addresses),
 		TEST_IN_DIR(test_one_address_one_member),
+		TEST_IN_DIR(test_garbage_and_floods_hurt_nobody_else),
+		TEST_IN_DIR(test_slow_reader_loses_its_own_frames_alone),
+		TEST_IN_DIR(test_host_is_reached_as_allowed_alone),
+		TEST_IN_DIR(test_process_is_confined_and_small),
+		TEST_IN_DIR(test_one_process_however_many_start_it),
+		TEST_IN_DIR(test_members_join_again_after_a_kill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
