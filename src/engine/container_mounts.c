@@ -139,6 +139,24 @@ int container_require_volumes(struct engine *engine, struct container_config *co
 
 /* --- at a start --- */
 
+/* Whether all mounts of a volume are read-only. */
+static bool is_read_only(const struct container_config *config, const char *name)
+{
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, "volume") && str_eq(it->source, name) &&
+		    !strv_contains(it->options, "ro"))
+			return false;
+	return true;
+}
+
+static bool has_volume(const struct container_config *config, const char *name)
+{
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, "volume") && str_eq(it->source, name))
+			return true;
+	return false;
+}
+
 /* Why a volume cannot be had, by name if possible. */
 static int report_busy(struct engine *engine, const struct container *container, const char *name,
 		       struct err *err)
@@ -146,18 +164,37 @@ static int report_busy(struct engine *engine, const struct container *container,
 	CLEANUP(container_list_release) struct container_list list = { 0 };
 
 	engine_list(engine, &list, NULL);
-	for (size_t i = 0; i < list.count; i++) {
-		VEC_EACH (&list.items[i]->config.mounts, it)
-			if (container_is_active(list.items[i]) && str_eq(it->type, "volume") &&
-			    str_eq(it->source, name) &&
-			    !str_eq(list.items[i]->uuid, container->uuid))
-				return err_set(err, -EBUSY,
-					       "volume '%s' is in use by container %s: several "
-					       "containers can read it at once (:ro), or share one "
-					       "made with --opt type=directory",
-					       name, list.items[i]->config.id);
-	}
+	for (size_t i = 0; i < list.count; i++)
+		if (container_is_active(list.items[i]) &&
+		    has_volume(&list.items[i]->config, name) &&
+		    !str_eq(list.items[i]->uuid, container->uuid))
+			return err_set(err, -EBUSY,
+				       "volume '%s' is in use by container %s: several "
+				       "containers can read it at once (:ro), or share one made "
+				       "with --opt type=directory",
+				       name, list.items[i]->config.id);
 	return err_set(err, -EBUSY, "volume '%s' is in use", name);
+}
+
+/* A machine that is saved goes on with what it remembers of the disk. Looked at under the disk's
+ * lock, which the machine's supervisor holds until the row says that it is saved. */
+static int check_suspended(struct engine *engine, const struct container *container,
+			   const char *name, bool read_only, struct err *err)
+{
+	CLEANUP(container_list_release) struct container_list list = { 0 };
+	int r = containers_list(engine->store, &list, err);
+
+	for (size_t i = 0; r == 0 && i < list.count; i++) {
+		const struct container *other = list.items[i];
+
+		if (other->state == CONTAINER_SUSPENDED && !str_eq(other->uuid, container->uuid) &&
+		    has_volume(&other->config, name) &&
+		    !(read_only && is_read_only(&other->config, name)))
+			r = err_set(err, -EBUSY,
+				    "volume '%s' is in use by container %s, which is suspended",
+				    name, other->config.id);
+	}
+	return r;
 }
 
 /* How often a slot of a kind has been given out, and the next one. */
@@ -181,16 +218,6 @@ static int next_slot(struct slots *slots, bool read_only, uint32_t *ret_slot, st
 	return 0;
 }
 
-/* Whether all mounts of a volume are read-only. */
-static bool is_read_only(const struct container_config *config, const char *name)
-{
-	VEC_EACH (&config->mounts, it)
-		if (str_eq(it->type, "volume") && str_eq(it->source, name) &&
-		    !strv_contains(it->options, "ro"))
-			return false;
-	return true;
-}
-
 static int attach_disk(struct engine *engine, const struct container *container, const char *name,
 		       struct slots *slots, struct launch_volume *volume, struct err *err)
 {
@@ -206,6 +233,9 @@ static int attach_disk(struct engine *engine, const struct container *container,
 		return lock;
 	volume->lock_fd = lock;
 	volume->path = volume_disk_path(engine->root, name);
+	r = check_suspended(engine, container, name, volume->read_only, err);
+	if (r < 0)
+		return r;
 	if (volume->read_only && volume_needs_recovery(engine->root, name))
 		return err_set(err, -EUCLEAN,
 			       "volume '%s' was not unmounted cleanly: mount it once without "

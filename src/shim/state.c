@@ -14,6 +14,7 @@
  * running. The saved machine of a suspended container is used up when it is brought back: from the
  * moment its processes may run, its disk is ahead of that memory.
  */
+#include "shim/shares.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -156,12 +157,17 @@ static void sync_disk(const struct shim *shim)
 /* What a shared directory's files are is the host's to know, and changes without the machine. */
 static int refuse_shares(const struct shim *shim, struct err *err)
 {
-	VEC_EACH (&shim->container->config.mounts, it)
-		if (str_eq(it->type, "bind"))
+	const struct container_config *config = &shim->container->config;
+
+	for (size_t i = 0; i < config->mounts.count; i++) {
+		const char *shared = shares_source(&shim->launch, config, i);
+
+		if (shared)
 			return err_set(err, -ENOTSUP,
 				       "the state of a container that shares '%s' with the host "
 				       "cannot be saved",
-				       it->source);
+				       shared);
+	}
 	return 0;
 }
 

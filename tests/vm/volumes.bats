@@ -142,6 +142,21 @@ usage_of() {
 	assert_output synced
 }
 
+@test "a suspended container keeps its volumes to itself" {
+	hull run -d --name sleeper -v data:/d -v ro:/r:ro busybox sh -c 'echo before > /d/x; i=0; while :; do echo $i >> /d/log; i=$((i + 1)); sleep 0.2; done'
+	soon hull exec sleeper test -s /d/log
+	hull suspend sleeper
+	fails 125 "Error: volume 'data' is in use by container sleeper, which is suspended" hull run --rm -v data:/d busybox true
+	fails 125 "Error: volume 'data' is in use by container sleeper, which is suspended" hull run --rm -v data:/d:ro busybox true
+	run -0 hull run --rm -v ro:/r:ro busybox ls -A /r
+	run -125 hull run --rm -v ro:/r busybox true
+	hull resume sleeper
+	soon hull exec sleeper sh -c 'echo after >> /d/x; sync'
+	hull stop -t 0 sleeper
+	run -0 hull run --rm -v data:/d busybox sh -c 'cat /d/x; awk "\$1 != NR - 1" /d/log'
+	assert_output $'before\nafter'
+}
+
 @test "a volume that is a directory is written by several containers at once" {
 	hull volume create --opt type=directory shared
 	hull run -d --name one -v shared:/d busybox sh -c 'until [ -e /d/go ]; do sleep 0.1; done; echo one > /d/new; mv /d/new /d/one; sleep 1000'
