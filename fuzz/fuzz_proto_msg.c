@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "proto/msg.h"
 #include "proto/msg_state.h"
+#include "proto/sockets.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -60,6 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
 		CASE(MSG_FILE, file, released)
 		CASE(MSG_INTERFACE, interface_change, released)
 		CASE(MSG_INTERFACE_DONE, interface_done, released)
+		CASE(MSG_SOCKET_OPEN, socket_open, released)
+		CASE(MSG_SOCKET_CLOSE, socket_close, released)
 	default:
 		break;
 	}

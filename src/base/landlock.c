@@ -45,6 +45,8 @@ static int allow(int fd, const struct landlock_path *item, bool truncate, struct
 	rule.allowed_access = file;
 	if (S_ISDIR(st.st_mode))
 		rule.allowed_access |= READ | (item->create ? CREATE : 0ull);
+	if (item->sockets)
+		rule.allowed_access = LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE;
 	if (item->remove_dirs)
 		rule.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_DIR;
 	if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)

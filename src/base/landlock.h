@@ -17,6 +17,7 @@ struct landlock_path {
 	bool write;       /* to write to, besides reading; not to create or remove in it */
 	bool create;      /* to create, rename and remove in it (no device nodes), besides that */
 	bool execute;
+	bool sockets;     /* nothing but to make sockets and to remove files in it */
 	bool remove_dirs; /* nothing but to remove empty directories in it */
 };
 

@@ -93,6 +93,11 @@ int sock_connect(const char *path, struct err *err)
 	return connect_to(path, SOCK_STREAM, err);
 }
 
+int sock_connect_now(const char *path, struct err *err)
+{
+	return connect_to(path, SOCK_STREAM | SOCK_NONBLOCK, err);
+}
+
 int sock_connect_packets(const char *path, struct err *err)
 {
 	return connect_to(path, SOCK_SEQPACKET, err);

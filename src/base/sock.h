@@ -14,6 +14,8 @@ int sock_pair(int ret_fds[2], struct err *err);
 int sock_listen(const char *path, struct err *err);
 /* A blocking stream connection. -ECONNREFUSED or -ENOENT when nobody listens. */
 int sock_connect(const char *path, struct err *err);
+/* The same without waiting, and non-blocking: -EAGAIN when too many wait to be accepted. */
+int sock_connect_now(const char *path, struct err *err);
 /* The same of sockets that keep the boundaries of messages (SOCK_SEQPACKET). */
 int sock_listen_packets(const char *path, struct err *err);
 int sock_connect_packets(const char *path, struct err *err);

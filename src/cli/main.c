@@ -28,6 +28,7 @@ int main(int argc, char **argv)
 			.xdg_runtime_dir = variable("XDG_RUNTIME_DIR"),
 			.xdg_config_home = variable("XDG_CONFIG_HOME"),
 			.search_path = variable("PATH"),
+			.environment = environ,
 		},
 		.environment = environ,
 		.no_color = variable("NO_COLOR") != NULL,

@@ -6,6 +6,7 @@
 #include "cli/fetch_options.h"
 #include "cli/network_options.h"
 #include "cli/process_options.h"
+#include "cli/socket_options.h"
 
 struct run_options {
 	struct process_options process;
@@ -21,6 +22,7 @@ struct run_options {
 	uint64_t memory_bytes, shm_bytes;
 	char **volumes, **mounts, **tmpfs, **storage_options;
 	bool read_only;
+	struct socket_flags sockets;
 	/* what it is called */
 	const char *name, *hostname, *cidfile, *kernel;
 	char **labels;

@@ -21,6 +21,7 @@
 #include "disk/ext4.h"
 #include "engine/networks.h"
 #include "shim/session.h"
+#include "shim/socket_relays.h"
 
 #define PATH_DEFAULT "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define MIB (1ull << 20)
@@ -87,6 +88,8 @@ static int resolve_process(const struct create_options *options, const struct im
 	push_json_strings(&process->environment, image->env);
 	if (!strv_count(process->environment))
 		strv_push(&process->environment, PATH_DEFAULT);
+	if (options->config->ssh)
+		environment_set(&process->environment, "SSH_AUTH_SOCK=" SSH_SOCKET_TARGET);
 	STRV_EACH (given->environment, it)
 		environment_set(&process->environment, *it);
 	process->working_directory =
@@ -132,6 +135,19 @@ static void resolve_labels(const struct create_options *options, const struct im
 		json_object_update(config->labels, options->config->labels);
 }
 
+static void resolve_sockets(const struct container_config *given, struct container_config *config)
+{
+	config->ssh = given->ssh;
+	VEC_EACH (&given->sockets, it)
+		VEC_PUSH(&config->sockets, ((struct socket_config){ xstrdup(it->host_path),
+								    xstrdup(it->container_path) }));
+	VEC_EACH (&given->secrets, it)
+		VEC_PUSH(&config->secrets,
+			 ((struct secret_config){ xstrdup(it->id), xstrdup(it->file),
+						  xstrdup(it->variable), xstrdup(it->target),
+						  it->mode }));
+}
+
 static void resolve_rest(struct engine *engine, const struct container_config *given,
 			 const struct image_process *image, struct container_config *config)
 {
@@ -159,6 +175,7 @@ static void resolve_rest(struct engine *engine, const struct container_config *g
 		config->kernel = xstrdup(given->kernel);
 	config->restart = xstrdup(given->restart);
 	config->sysctls = strv_copy(given->sysctls);
+	resolve_sockets(given, config);
 }
 
 static void resolve_image(const struct image_row *row, const struct image *image,
@@ -196,6 +213,11 @@ static int check_config(const struct container_config *config, struct err *err)
 			       "available yet",
 			       config->platform.os, config->platform.architecture,
 			       host.architecture);
+	VEC_EACH (&config->secrets, it)
+		if (it->file && !path_exists(it->file))
+			return err_set(err, -ENOENT, "path '%s' does not exist", it->file);
+	if (socket_relays_check(config, err) < 0)
+		return err->code;
 	return session_capabilities(config->privileged, config->cap_add, config->cap_drop, &mask,
 				    err);
 }

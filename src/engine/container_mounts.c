@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/internal.h"
 #include "engine/volume.h"
 #include "shim/launch.h"
+#include "shim/socket_relays.h"
 #include "shim/volume_files.h"
 
 static struct mount_config *find_mount(struct container_config *config, const char *destination)
@@ -75,6 +77,13 @@ static int resolve_source(const struct mount_config *mount, char **ret_path, str
 	return 0;
 }
 
+static bool is_socket(const struct mount_config *mount, const char *source)
+{
+	struct stat st;
+
+	return str_eq(mount->type, "bind") && stat(source, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 int container_resolve_mounts(const struct container_config *given, json_t *image_volumes,
 			     struct container_config *config, struct err *err)
 {
@@ -88,7 +97,8 @@ int container_resolve_mounts(const struct container_config *given, json_t *image
 		if (r == 0)
 			r = resolve_source(it, &source, err);
 		if (r == 0)
-			r = add_mount(config, it->type, source, it->destination, it->options, err);
+			r = add_mount(config, is_socket(it, source) ? SOCKET_MOUNT : it->type,
+				      source, it->destination, it->options, err);
 	}
 	json_object_foreach (image_volumes, path, unused) {
 		AUTO_FREE char *plain = xstrdup(path);

@@ -148,6 +148,7 @@ int engine_open(const struct engine_options *options, const struct engine_ui *ui
 	engine->programs = find_programs();
 	engine->docker_config = options->home ? path_join(options->home, ".docker") : NULL;
 	engine->search_path = xstrdup(options->search_path);
+	engine->environment = options->environment;
 	engine->debug = options->debug;
 	if (ui)
 		engine->ui = *ui;

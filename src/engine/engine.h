@@ -35,6 +35,7 @@ struct engine_ui {
 /* Where things are and the configuration file's defaults; strings are borrowed for the engine's
  * life. */
 struct engine_options {
+	char *const *environment;     /* of the caller: secrets, SSH_AUTH_SOCK; or NULL */
 	const char *root;             /* HULL_ROOT or --root; NULL: the default */
 	const char *run;              /* HULL_RUN */
 	const char *config_path;      /* HULL_CONFIG */

@@ -13,7 +13,8 @@ struct engine {
 	char *programs;      /* owned: directory of hull-shim, hull-image, hull-init and kernel/ */
 	char *docker_config; /* owned: ~/.docker or NULL */
 	char *search_path;   /* owned, or NULL */
-	char *accel_wanted;  /* owned */
+	char *const *environment;    /* borrowed: the caller's */
+	char *accel_wanted;          /* owned */
 	struct platform platform;    /* default for images */
 	struct engine_config config; /* owned */
 	struct store *store;         /* owned */
@@ -99,6 +100,10 @@ int volumes_usage(struct engine *engine, const struct container_list *containers
 		  struct usage *usage, struct err *err);
 /* Removes directories without a row. Best effort. */
 void volumes_prune_orphans(struct engine *engine, struct prune_result *result);
+
+/* secrets.c: reads what the caller gives at a start. */
+int secrets_fill_launch(const struct engine *engine, const struct container_config *config,
+			struct launch *launch, struct err *err);
 
 /* container.c: sets K=V in an environment, replacing an earlier K. */
 void environment_set(char ***environment, const char *assignment);

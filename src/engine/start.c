@@ -108,9 +108,9 @@ static int fill_start(struct engine *engine, const struct container *container,
 		      struct err *err)
 {
 	CLEANUP(template_release) struct template template = { 0 };
-	int r = 0;
+	int r = secrets_fill_launch(engine, &container->config, launch, err);
 
-	if (engine->config.template)
+	if (r == 0 && engine->config.template)
 		r = choose_template(engine, machine, launch->root_disk, &template, ret_plain, err);
 	if (r < 0)
 		return r;

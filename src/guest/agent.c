@@ -28,6 +28,7 @@
 #include "guest/rehearsal.h"
 #include "guest/rejoin.h"
 #include "guest/shares.h"
+#include "guest/socket_mounts.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 #include "proto/msg_state.h"
@@ -36,8 +37,9 @@
 #define LAST_FLUSH_MS 2000
 
 struct agent {
-	struct loop *loop; /* owned */
-	struct mux *mux;   /* owned */
+	struct loop *loop;       /* owned */
+	struct mux *mux;         /* owned */
+	struct sockets *sockets; /* owned; NULL until there is a session */
 	struct stage stage;
 	struct process_owner owner;
 	VEC(struct process *) processes; /* owned */
@@ -207,14 +209,26 @@ static int begin_session(struct agent *agent, struct err *err)
 		const struct msg_mount *mount = &session->mounts[i];
 
 		agent->trees[i] = -1;
-		if (!mounts_is_device(mount->type))
+		if (mount->type == MSG_MOUNT_SOCKET)
+			agent->trees[i] = socket_mounts_listen(agent->sockets, mount, i, err);
+		else if (mounts_is_device(mount->type))
+			agent->trees[i] = mounts_device(mount, i, err);
+		else
 			continue;
-		agent->trees[i] = mounts_device(mount, i, err);
 		if (agent->trees[i] < 0)
 			return agent->trees[i];
 	}
 	return shares_serve(agent->root_tree, &session->process, err);
 }
+
+static int connect_inside(void *ctx, const struct msg_socket_open *open)
+{
+	const struct agent *agent = ctx;
+
+	return socket_mounts_connect(agent->stage.pid, open->path);
+}
+
+static const struct sockets_ops sockets_ops = { .connect = connect_inside };
 
 static int handle_session(struct agent *agent, const uint8_t *payload, size_t size)
 {
@@ -224,7 +238,9 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	if (agent->has_session || agent->session_bytes)
 		return -EPROTO;
 	timeline_begin();
+	sockets_free(agent->sockets);
 	mux_restart(agent->mux);
+	agent->sockets = sockets_new(agent->loop, agent->mux, true, &sockets_ops, agent);
 	agent->session_bytes = xmemdup(payload, size);
 	agent->session_size = size;
 	r = msg_session_decode(agent->session_bytes, size, &agent->session);
@@ -392,7 +408,7 @@ static int handle_file(struct agent *agent, const uint8_t *payload, size_t size)
 		root < 0 ? -errno
 			 : sys_open_in_root(root, message.path,
 					    O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
-	r = fd < 0 ? fd : fd_write_all(fd, message.content, strlen(message.content));
+	r = fd < 0 ? fd : fd_write_all(fd, message.content, message.size);
 	if (r < 0)
 		log_warning("cannot write '%s' again", message.path);
 	return 0;
@@ -551,6 +567,7 @@ static int handle_rejoin(struct agent *agent, const uint8_t *payload, size_t siz
 		return -EPROTO;
 	agent->frozen = false;
 	mux_restart(agent->mux);
+	sockets_hang_up(agent->sockets);
 	r = adopt_session(agent, &message, &err);
 	if (r == 0)
 		r = rejoin_processes(agent, &message, &err);
@@ -599,6 +616,9 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 		return handle_thaw(agent);
 	case MSG_REJOIN:
 		return handle_rejoin(agent, payload, size);
+	case MSG_SOCKET_OPEN:
+	case MSG_SOCKET_CLOSE:
+		return sockets_control(agent->sockets, type, payload, size);
 	case MSG_PING:
 		mux_send_control(agent->mux, MSG_PONG, "", 0);
 		return 0;
@@ -609,33 +629,45 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 
 static void on_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
 {
-	struct process *process = find_process(ctx, stream >> 2);
+	struct agent *agent = ctx;
+	struct process *process = find_process(agent, stream >> 2);
 
-	if (process)
+	if (sockets_owns(stream))
+		sockets_data(agent->sockets, stream, data, size);
+	else if (process)
 		process_input(process, data, size);
 }
 
 static void on_eof(void *ctx, uint32_t stream)
 {
-	struct process *process = find_process(ctx, stream >> 2);
+	struct agent *agent = ctx;
+	struct process *process = find_process(agent, stream >> 2);
 
-	if (process)
+	if (sockets_owns(stream))
+		sockets_eof(agent->sockets, stream);
+	else if (process)
 		process_input_eof(process);
 }
 
 static void on_reset(void *ctx, uint32_t stream)
 {
-	struct process *process = find_process(ctx, stream >> 2);
+	struct agent *agent = ctx;
+	struct process *process = find_process(agent, stream >> 2);
 
-	if (process)
+	if (sockets_owns(stream))
+		sockets_reset(agent->sockets, stream);
+	else if (process)
 		process_output_reset(process, stream);
 }
 
 static void on_writable(void *ctx, uint32_t stream)
 {
-	struct process *process = find_process(ctx, stream >> 2);
+	struct agent *agent = ctx;
+	struct process *process = find_process(agent, stream >> 2);
 
-	if (process)
+	if (sockets_owns(stream))
+		sockets_writable(agent->sockets, stream);
+	else if (process)
 		process_output_writable(process, stream);
 }
 

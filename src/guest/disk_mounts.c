@@ -47,7 +47,7 @@ int mounts_prepare(struct err *err)
 	return 0;
 }
 
-static int clone_of(const char *path, struct err *err)
+int mounts_clone(const char *path, struct err *err)
 {
 	AUTO_CLOSE int fd = open(path, O_PATH | O_CLOEXEC);
 	int tree = fd < 0 ? -errno : sys_clone_tree(fd, false);
@@ -162,7 +162,7 @@ int mounts_root(const char *root_serial, const char *scratch_serial, struct err 
 	if (r < 0)
 		return r;
 	timeline_point("guest: overlay mounted");
-	return clone_of(ROOT, err);
+	return mounts_clone(ROOT, err);
 }
 
 /* What nearly every program needs first is read into memory, where all machines of the template
@@ -270,7 +270,7 @@ static int mount_share(const struct msg_mount *message, size_t index, struct err
 	if (r < 0)
 		return r;
 	device_mounted[index] = true;
-	return clone_of(place, err);
+	return mounts_clone(place, err);
 }
 
 /* What to give to mount(2). */
@@ -324,7 +324,7 @@ int mounts_device(const struct msg_mount *message, size_t index, struct err *err
 	device_mounted[index] = true;
 	if (message->type == MSG_MOUNT_VOLUME)
 		r = fill_volume(ROOT, message->target, place, err);
-	return r < 0 ? r : clone_of(place, err);
+	return r < 0 ? r : mounts_clone(place, err);
 }
 
 void mounts_sync_begin(void)

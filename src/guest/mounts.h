@@ -33,6 +33,8 @@ int mounts_root(const char *root_serial, const char *scratch_serial, struct err 
 int mounts_root_early(const struct msg_prepare *prepare, struct err *err);
 /* Whether mounts of this type have a device. */
 bool mounts_is_device(uint32_t type);
+/* A detached copy of what is mounted at a path of hull-init's. */
+int mounts_clone(const char *path, struct err *err);
 /* Mounts the device of mount number index (block, share or volume; after the root). Returns a
  * detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);

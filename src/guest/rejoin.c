@@ -43,7 +43,7 @@ static void rewrite_file(int root_fd, const struct msg_file *file)
 
 	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
 		return;
-	if (ftruncate(fd, 0) < 0 || fd_write_all(fd, file->content, strlen(file->content)) < 0)
+	if (ftruncate(fd, 0) < 0 || fd_write_all(fd, file->content, file->size) < 0)
 		log_warning("cannot write '%s'", file->path);
 }
 

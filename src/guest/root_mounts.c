@@ -15,6 +15,7 @@
 #include "guest/mounts.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
+#include "guest/user.h"
 
 #define LINKS_MAX 16
 #define SYSCTLS "/proc/sys/"
@@ -276,7 +277,8 @@ static int open_target(int root_fd, const struct msg_mount *mount_message, struc
 {
 	const char *path = mount_message->target;
 	bool is_file =
-		mount_message->type == MSG_MOUNT_SHARE && str_eq(mount_message->options, "file");
+		mount_message->type == MSG_MOUNT_SOCKET ||
+		(mount_message->type == MSG_MOUNT_SHARE && str_eq(mount_message->options, "file"));
 	int target =
 		is_file ? open_file_place(root_fd, path) : mounts_make_dirs(root_fd, path, 0755);
 	struct stat st;
@@ -336,7 +338,8 @@ static int open_file_place(int root_fd, const char *path)
 }
 
 /* The file is kept in memory and bound over its place: the container's disk stays untouched. */
-static int place_file(int root_fd, size_t index, const struct msg_file *file, struct err *err)
+static int place_file(int root_fd, size_t index, const struct msg_file *file,
+		      const struct user *user, struct err *err)
 {
 	char staged[64];
 	AUTO_CLOSE int place = open_file_place(root_fd, file->path);
@@ -349,7 +352,9 @@ static int place_file(int root_fd, size_t index, const struct msg_file *file, st
 	if (S_ISDIR(st.st_mode))
 		return err_set(err, -EISDIR, "cannot write '%s': %m", file->path);
 	AUTO_CLOSE int fd = open(staged, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	r = fd < 0 ? -errno : fd_write_all(fd, file->content, strlen(file->content));
+	r = fd < 0 ? -errno : fd_write_all(fd, file->content, file->size);
+	if (r == 0 && file->for_user && fchown(fd, user->uid, user->gid) < 0)
+		r = -errno;
 	if (r == 0 && fchmod(fd, file->mode) < 0)
 		r = -errno;
 	if (r == 0)
@@ -445,6 +450,7 @@ static int attach_kernel(int root_fd, const struct msg_session *session, bool pr
 static int fill_root(int root_fd, const struct msg_session *session, bool privileged,
 		     const int *trees, struct err *err)
 {
+	struct user user = { 0 };
 	int r = 0;
 
 	/* Before the root changes, with which the proc goes that they are written through. */
@@ -455,8 +461,10 @@ static int fill_root(int root_fd, const struct msg_session *session, bool privil
 	timeline_point("container: proc, sys, dev attached");
 	for (size_t i = 0; i < session->mount_count && r == 0; i++)
 		r = attach_mount(root_fd, &session->mounts[i], trees[i], err);
+	if (r == 0)
+		user_find_in(root_fd, session->process.user, &user);
 	for (size_t i = 0; i < session->file_count && r == 0; i++)
-		r = place_file(root_fd, i, &session->files[i], err);
+		r = place_file(root_fd, i, &session->files[i], &user, err);
 	timeline_point("container: mounts and files in place");
 	if (r == 0 && !privileged)
 		r = restrict_paths(root_fd, session, err);

@@ -31,7 +31,6 @@
 
 #define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
 #define NOTES_PIPE_SIZE (1 << 20) /* what the host may have under way fits */
-#define ACCOUNTS_MAX ((size_t)4 * 1024 * 1024)
 
 static struct {
 	int fuse_fds[SHARE_COUNT_MAX];
@@ -248,29 +247,6 @@ static void *serve_notes(void *unused)
 
 /* --- start --- */
 
-static void read_accounts(int root_fd, const char *path, char **ret_text)
-{
-	AUTO_CLOSE int fd = sys_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    fd_read_text(fd, ACCOUNTS_MAX, ret_text, NULL) < 0)
-		*ret_text = xstrdup("");
-}
-
-/* One that is not there is found out, and told, when the process is started. */
-static void find_user(int root_fd, const char *spec, struct user *ret_user)
-{
-	AUTO_FREE char *passwd = NULL;
-	AUTO_FREE char *group = NULL;
-
-	if (!*spec)
-		return;
-	read_accounts(root_fd, "/etc/passwd", &passwd);
-	read_accounts(root_fd, "/etc/group", &group);
-	user_lookup(passwd, group, spec, NULL, ret_user, NULL);
-}
-
 static void close_others(void)
 {
 	for (int fd = 3; fd < 1024; fd++) {
@@ -309,7 +285,7 @@ int shares_serve(int root_fd, const struct msg_process *process, struct err *err
 
 	if (!shares.count)
 		return 0;
-	find_user(root_fd, process->user, &user);
+	user_find_in(root_fd, process->user, &user);
 	shares.port = port_open(SHARE_PORT);
 	if (shares.port < 0)
 		return err_set(err, shares.port, "cannot open the port '" SHARE_PORT "': %m");

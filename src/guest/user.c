@@ -2,12 +2,19 @@
 #include "guest/user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/fd.h"
+#include "base/mem.h"
 #include "base/str.h"
+#include "guest/sys.h"
+
+#define ACCOUNTS_MAX ((size_t)4 * 1024 * 1024)
 
 #define ID_MAX 2147483647u /* as Docker: larger ones are refused */
 
@@ -190,4 +197,26 @@ int user_lookup(const char *passwd, const char *group, const char *spec, char *c
 	}
 	*ret_user = user;
 	return 0;
+}
+
+static void read_accounts(int root_fd, const char *path, char **ret_text)
+{
+	AUTO_CLOSE int fd = sys_open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    fd_read_text(fd, ACCOUNTS_MAX, ret_text, NULL) < 0)
+		*ret_text = xstrdup("");
+}
+
+void user_find_in(int root_fd, const char *spec, struct user *ret_user)
+{
+	AUTO_FREE char *passwd = NULL;
+	AUTO_FREE char *group = NULL;
+
+	if (!*spec)
+		return;
+	read_accounts(root_fd, "/etc/passwd", &passwd);
+	read_accounts(root_fd, "/etc/group", &group);
+	user_lookup(passwd, group, spec, NULL, ret_user, NULL);
 }

@@ -26,4 +26,8 @@ struct user {
 int user_lookup(const char *passwd, const char *group, const char *spec, char *const *groups,
 		struct user *ret_user, struct err *err);
 
+/* The same for a root that is not ours yet: by the files in it. A name without an entry, which is
+ * told when the process starts, leaves *ret_user alone. */
+void user_find_in(int root_fd, const char *spec, struct user *ret_user);
+
 #endif

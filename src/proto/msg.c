@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/pack.h"
 
@@ -239,8 +240,10 @@ static void unpack_mounts(struct unpack *in, struct msg_session *session)
 static void unpack_file(struct unpack *in, struct msg_file *file)
 {
 	file->path = unpack_absolute(in);
-	file->content = unpack_string(in);
+	file->size = unpack_u32(in);
+	file->content = unpack_block(in, file->size);
 	file->mode = unpack_u32(in);
+	file->for_user = unpack_bool(in);
 	require(in, (file->mode & ~(uint32_t)MODE_MASK) == 0);
 }
 
@@ -261,9 +264,13 @@ static void unpack_files(struct unpack *in, struct msg_session *session)
 
 void msg_file_encode(const struct msg_file *msg, struct sbuf *out)
 {
+	size_t size = msg->size ? msg->size : strlen(str_or(msg->content, ""));
+
 	pack_string(out, msg->path);
-	pack_string(out, msg->content);
+	pack_u32(out, (uint32_t)size);
+	pack_bytes(out, str_or(msg->content, ""), size);
 	pack_u32(out, msg->mode);
+	pack_u8(out, msg->for_user);
 }
 
 static void pack_interface(struct sbuf *out, const struct msg_interface *interface)

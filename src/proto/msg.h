@@ -114,6 +114,7 @@ enum msg_mount_type {
 	MSG_MOUNT_BIND = 3,   /* source: an absolute path inside the container */
 	MSG_MOUNT_VOLUME = 4, /* source: serial of a disk with ext4, which, if it is empty, gets
 				 what the root has at target; options: mount data */
+	MSG_MOUNT_SOCKET = 5, /* source: number of a relay of the host (proto/sockets.h) */
 	MSG_MOUNT_TYPE_COUNT
 };
 
@@ -129,6 +130,8 @@ struct msg_file { /* written by the agent inside the container before it starts 
 	const char *path;
 	const char *content;
 	uint32_t mode;
+	bool for_user; /* it is the main process's user's; else root's */
+	size_t size;   /* encoding: 0: the content is text */
 };
 
 /* A network interface; number n of a session is the machine's NIC n, "eth<n>". Addresses are in

@@ -137,6 +137,19 @@ char **unpack_strv(struct unpack *in, size_t max)
 	return strv;
 }
 
+const char *unpack_block(struct unpack *in, size_t size)
+{
+	const char *block;
+
+	if (in->failed || size > in->size - in->offset) {
+		in->failed = true;
+		return "";
+	}
+	block = (const char *)in->data + in->offset;
+	in->offset += size;
+	return block;
+}
+
 void unpack_bytes(struct unpack *in, void *out, size_t size)
 {
 	const uint8_t *at = take(in, size);

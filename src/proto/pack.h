@@ -38,6 +38,8 @@ const char *unpack_string(struct unpack *in); /* borrowed from data */
  * failure. */
 char **unpack_strv(struct unpack *in, size_t max);
 void unpack_bytes(struct unpack *in, void *out, size_t size);
+/* size bytes in place, borrowed from data; "" on failure. */
+const char *unpack_block(struct unpack *in, size_t size);
 /* 0 if everything was read without failure and nothing is left, else -EPROTO. */
 int unpack_done(const struct unpack *in);
 

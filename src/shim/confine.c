@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -174,6 +175,17 @@ static struct landlock_path removal_of(const struct launch_volume *volume, char 
 				       .create = true };
 }
 
+/* Where a socket of the container is published. */
+static struct landlock_path publisher_of(const struct socket_config *socket, char ***owned)
+{
+	const char *slash = strrchr(socket->host_path, '/');
+	size_t length = slash == socket->host_path ? 1 : (size_t)(slash - socket->host_path);
+	AUTO_FREE char *directory = xstrndup(socket->host_path, length);
+
+	strv_push(owned, directory);
+	return (struct landlock_path){ .path = (*owned)[strv_count(*owned) - 1], .sockets = true };
+}
+
 static int open_rules(const struct launch *launch, const struct container_config *config,
 		      struct err *err)
 {
@@ -204,6 +216,8 @@ static int open_rules(const struct launch *launch, const struct container_config
 		if (it->transient)
 			VEC_PUSH(&paths, removal_of(it, &owned));
 	}
+	VEC_EACH (&config->sockets, it)
+		VEC_PUSH(&paths, publisher_of(it, &owned));
 	r = has_network(launch, config) ? landlock_open_networked(paths.items, paths.count, err)
 					: landlock_open(paths.items, paths.count, err);
 	VEC_FREE(&paths);

@@ -2,18 +2,20 @@
 #include "shim/launch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
 
-#define SPEC_MAX (256 * 1024)
+#define SPEC_MAX (256 * 1024 + 2 * LAUNCH_SECRETS_MAX)
 
 /* The string members, by name, so that writing, reading and releasing cannot disagree. */
 static const struct {
@@ -36,6 +38,7 @@ static const struct {
 	{ "domain", offsetof(struct launch, domain), false },
 	{ "nameservers", offsetof(struct launch, nameservers), false },
 	{ "hostPorts", offsetof(struct launch, host_ports), false },
+	{ "sshSocket", offsetof(struct launch, ssh_socket), false },
 	{ "shareServer", offsetof(struct launch, share_server), false },
 	{ "saved", offsetof(struct launch, saved_directory), false },
 	{ "origin", offsetof(struct launch, origin), false },
@@ -142,6 +145,67 @@ static int volumes_from_json(const json_t *array, struct launch *launch, struct 
 	return 0;
 }
 
+/* As hexadecimal: they may be any bytes. */
+static json_t *secrets_to_json(const struct launch *launch)
+{
+	json_t *array = json_array();
+
+	VEC_EACH (&launch->secrets, it) {
+		AUTO_FREE char *hex = xmalloc(2 * it->size + 1);
+
+		hash_hex((const uint8_t *)it->data, it->size, hex);
+		json_array_append_new(array, json_pack("{s:s, s:I, s:s}", "path", it->path, "mode",
+						       (json_int_t)it->mode, "data", hex));
+		explicit_bzero(hex, 2 * it->size);
+	}
+	return array;
+}
+
+static int secret_from_json(const json_t *item, struct launch_secret *ret_secret)
+{
+	const char *path = json_get_string(item, "path");
+	const char *hex = json_get_string(item, "data");
+	size_t size = hex ? strlen(hex) / 2 : 0;
+
+	if (!path || !hex || size > LAUNCH_SECRET_MAX)
+		return -EBADMSG;
+	*ret_secret = (struct launch_secret){ .path = xstrdup(path),
+					      .mode = (uint32_t)json_get_int(item, "mode", 0400),
+					      .data = xmalloc(size + 1),
+					      .size = size };
+	for (size_t i = 0; i < size; i++)
+		if (sscanf(hex + 2 * i, "%2hhx", (unsigned char *)&ret_secret->data[i]) != 1)
+			return -EBADMSG;
+	return 0;
+}
+
+static int secrets_from_json(const json_t *array, struct launch *launch, struct err *err)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (array, i, item) {
+		struct launch_secret secret = { 0 };
+		int r = secret_from_json(item, &secret);
+
+		VEC_PUSH(&launch->secrets, secret);
+		if (r < 0)
+			return err_set(err, r, "the launch specification has a wrong secret");
+	}
+	return 0;
+}
+
+static void release_secrets(struct launch *launch)
+{
+	VEC_EACH (&launch->secrets, it) {
+		if (it->data)
+			explicit_bzero(it->data, it->size);
+		free(it->data);
+		free(it->path);
+	}
+	VEC_FREE(&launch->secrets);
+}
+
 void launch_unlock_volumes(struct launch *launch)
 {
 	VEC_EACH (&launch->volumes, it)
@@ -157,6 +221,7 @@ void launch_release(struct launch *launch)
 		free(it->journal);
 	}
 	VEC_FREE(&launch->volumes);
+	release_secrets(launch);
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(*member(launch, i));
 	*launch = (struct launch){ 0 };
@@ -190,6 +255,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 	json_object_set_new(json, "memory", json_integer((json_int_t)launch->memory_bytes));
 	json_object_set_new(json, "devices", devices_to_json(launch->devices));
 	json_object_set_new(json, "volumes", volumes_to_json(launch));
+	json_object_set_new(json, "secrets", secrets_to_json(launch));
 	json_object_set_new(json, "scratchSlot", json_integer(launch->scratch_slot));
 	json_object_set_new(json, "isCopy", json_boolean(launch->is_copy));
 	json_object_set_new(json, "generation", json_integer(launch->generation));
@@ -236,6 +302,8 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	r = devices_from_json(json_get_object(json, "devices"), &launch.devices, err);
 	if (r == 0)
 		r = volumes_from_json(json_get_array(json, "volumes"), &launch, err);
+	if (r == 0)
+		r = secrets_from_json(json_get_array(json, "secrets"), &launch, err);
 	if (r < 0)
 		return r;
 	launch.scratch_slot = (uint32_t)json_get_int(json, "scratchSlot", LAUNCH_SCRATCH_FRESH);

@@ -38,6 +38,17 @@ struct launch_volume {
 	int lock_fd;    /* owned by the starter, then by the shim; -1: another entry has it */
 };
 
+/* A file that the container finds in memory. */
+struct launch_secret {
+	char *path; /* owned, absolute */
+	uint32_t mode;
+	char *data; /* owned; any bytes */
+	size_t size;
+};
+#define LAUNCH_SECRET_MAX (64 * 1024)
+#define LAUNCH_SECRETS_COUNT_MAX 64
+#define LAUNCH_SECRETS_MAX (128 * 1024) /* in all */
+
 struct launch {
 	char *uuid;
 	char *root, *run;      /* HULL_ROOT, HULL_RUN */
@@ -60,6 +71,8 @@ struct launch {
 	char *host_ports;  /* the same (net/client.h); NULL: none */
 	bool tap;
 	VEC(struct launch_volume) volumes;
+	char *ssh_socket; /* of the caller's SSH agent; NULL: not given */
+	VEC(struct launch_secret) secrets;
 	char *share_server; /* path of hull-share; NULL: nothing is shared */
 	uint32_t attach;    /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */

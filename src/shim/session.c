@@ -15,7 +15,9 @@
 #include "base/mem.h"
 #include "proto/msg.h"
 #include "shim/shares.h"
+#include "shim/socket_relays.h"
 
+#define SECRETS_DIRECTORY "/run/secrets"
 #define SHM_BYTES_DEFAULT (64ull << 20)
 
 static const char *const capability_names[] = {
@@ -188,12 +190,13 @@ int session_encode_process(const struct process_config *process, uint32_t id, bo
 	return 0;
 }
 
-#define FILES_MAX 3
+#define FILES_OWN_MAX 3
+#define FILES_MAX (FILES_OWN_MAX + LAUNCH_SECRETS_COUNT_MAX)
 
 /* The files that a container finds written for it. */
 static size_t fill_files(const struct container_config *config, const char *hostname,
-			 const struct session_network *network, struct msg_file files[FILES_MAX],
-			 char *texts[FILES_MAX])
+			 const struct launch *launch, const struct session_network *network,
+			 struct msg_file files[FILES_MAX], char *texts[FILES_OWN_MAX])
 {
 	size_t count = 2;
 
@@ -206,6 +209,12 @@ static size_t fill_files(const struct container_config *config, const char *host
 		files[count] = (struct msg_file){ "/etc/resolv.conf", texts[count], 0644 };
 		count++;
 	}
+	VEC_EACH (&launch->secrets, it)
+		files[count++] = (struct msg_file){ .path = it->path,
+						    .content = it->data,
+						    .mode = it->mode,
+						    .for_user = true,
+						    .size = it->size };
 	return count;
 }
 
@@ -256,6 +265,7 @@ static int fill_mounts(const struct container_config *config, const struct launc
 		       struct msg_session *msg, struct mount_texts *texts, struct err *err)
 {
 	unsigned share = 0;
+	unsigned socket = 0;
 
 	if (config->mounts.count > MSG_MOUNTS_MAX)
 		return err_set(err, -E2BIG, "more than %d mounts", MSG_MOUNTS_MAX);
@@ -272,6 +282,9 @@ static int fill_mounts(const struct container_config *config, const struct launc
 		} else if (volume) {
 			fill_volume(it, volume, &texts[i].source, &texts[i].options, mount);
 			mount->read_only = strv_contains(it->options, "ro");
+		} else if (str_eq(it->type, SOCKET_MOUNT)) {
+			sbuf_addf(&texts[i].source, "%u", socket++);
+			mount->type = MSG_MOUNT_SOCKET;
 		} else if (str_eq(it->type, "tmpfs")) {
 			add_options(&texts[i].options, it->options, &mount->read_only);
 		} else {
@@ -282,6 +295,38 @@ static int fill_mounts(const struct container_config *config, const struct launc
 		mount->options = str_or(texts[i].options.text, "");
 		msg->mount_count++;
 	}
+	return 0;
+}
+
+/* What is mounted besides: room in memory for secrets, and the SSH agent, whose relay comes behind
+ * those of the configuration (socket_relays_list). */
+static int add_own_mounts(const struct container_config *config, const struct launch *launch,
+			  struct msg_session *msg, struct err *err)
+{
+	struct socket_relay relays[SOCKETS_RELAYS_MAX];
+	static char number[16]; /* one session is encoded at a time */
+	size_t count = socket_relays_list(config, launch, relays);
+	bool has_place = false;
+
+	if (msg->mount_count + 2 > MSG_MOUNTS_MAX)
+		return err_set(err, -E2BIG, "more than %d mounts", MSG_MOUNTS_MAX - 2);
+	VEC_EACH (&config->mounts, it)
+		has_place |= str_eq(it->destination, SECRETS_DIRECTORY);
+	VEC_EACH (&launch->secrets, it)
+		if (!has_place && str_starts(it->path, SECRETS_DIRECTORY "/")) {
+			has_place = true;
+			msg->mounts[msg->mount_count++] =
+				(struct msg_mount){ .type = MSG_MOUNT_TMPFS,
+						    .source = "",
+						    .target = SECRETS_DIRECTORY,
+						    .options = "size=64k,mode=755" };
+		}
+	snprintf(number, sizeof(number), "%zu", count - 1);
+	if (config->ssh && launch->ssh_socket)
+		msg->mounts[msg->mount_count++] = (struct msg_mount){ .type = MSG_MOUNT_SOCKET,
+								      .source = number,
+								      .target = SSH_SOCKET_TARGET,
+								      .options = "" };
 	return 0;
 }
 
@@ -303,7 +348,7 @@ int session_encode(const struct container_config *config, const struct launch *l
 	AUTO_FREE char *hostname = xstrndup(str_or(config->hostname, config->id), 63);
 	AUTO_STRV char **args = NULL;
 	AUTO_FREE struct mount_texts *texts = xcalloc(MSG_MOUNTS_MAX, sizeof(*texts));
-	char *file_texts[FILES_MAX] = { 0 };
+	char *file_texts[FILES_OWN_MAX] = { 0 };
 	struct msg_file files[FILES_MAX];
 	uint64_t capabilities = 0;
 	char scratch_serial[16];
@@ -338,8 +383,10 @@ int session_encode(const struct container_config *config, const struct launch *l
 				 (uint16_t)launch->columns, &msg.process, &args, err);
 	if (r == 0)
 		r = fill_mounts(config, launch, &msg, texts, err);
+	if (r == 0)
+		r = add_own_mounts(config, launch, &msg, err);
 	if (r == 0) {
-		msg.file_count = fill_files(config, hostname, network, files, file_texts);
+		msg.file_count = fill_files(config, hostname, launch, network, files, file_texts);
 		msg.files = files;
 		hash_random(msg.entropy, sizeof(msg.entropy));
 		msg_session_encode(&msg, out);
@@ -348,7 +395,7 @@ int session_encode(const struct container_config *config, const struct launch *l
 		sbuf_release(&texts[i].source);
 		sbuf_release(&texts[i].options);
 	}
-	for (size_t i = 0; i < FILES_MAX; i++)
+	for (size_t i = 0; i < FILES_OWN_MAX; i++)
 		free(file_texts[i]);
 	free(msg.mounts);
 	return r;

@@ -76,11 +76,12 @@ struct shim {
 	struct vm *vm;            /* owned; NULL between runs */
 	struct template template; /* owned; used when has_template */
 	bool has_template;
-	bool template_used;        /* by the machine that runs */
-	struct mux *guest;         /* owned; NULL between runs */
-	pid_t share_pid;           /* of the file server; 0: none */
-	struct vm *retired_vm;     /* owned; ended, freed by the undertaker */
-	struct mux *retired_guest; /* owned; the same */
+	bool template_used;                  /* by the machine that runs */
+	struct mux *guest;                   /* owned; NULL between runs */
+	struct socket_relays *socket_relays; /* owned; NULL between runs */
+	pid_t share_pid;                     /* of the file server; 0: none */
+	struct vm *retired_vm;               /* owned; ended, freed by the undertaker */
+	struct mux *retired_guest;           /* owned; the same */
 	struct loop_source *undertaker;
 	struct loop_source *deadline; /* of the phase */
 	struct failure failure;       /* why it did not start; code 0: none */

@@ -21,6 +21,7 @@
 #include "proto/msg_state.h"
 #include "shim/session.h"
 #include "shim/shares.h"
+#include "shim/socket_relays.h"
 #include "shim/volume_files.h"
 
 #define START_DEADLINE_MS 30000 /* from the restored machine to the process's start */
@@ -309,6 +310,10 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 			return -EPROTO;
 		server_stats_reply(shim, payload, size);
 		return 0;
+	case MSG_SOCKET_OPEN:
+	case MSG_SOCKET_CLOSE:
+		return sockets_control(socket_relays_sockets(shim->socket_relays), type, payload,
+				       size);
 	default:
 		return -EPROTO;
 	}
@@ -316,22 +321,42 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 
 static void guest_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
 {
-	relay_guest_data(ctx, stream, data, size);
+	struct shim *shim = ctx;
+
+	if (sockets_owns(stream))
+		sockets_data(socket_relays_sockets(shim->socket_relays), stream, data, size);
+	else
+		relay_guest_data(shim, stream, data, size);
 }
 
 static void guest_eof(void *ctx, uint32_t stream)
 {
-	relay_guest_eof(ctx, stream);
+	struct shim *shim = ctx;
+
+	if (sockets_owns(stream))
+		sockets_eof(socket_relays_sockets(shim->socket_relays), stream);
+	else
+		relay_guest_eof(shim, stream);
 }
 
 static void guest_reset(void *ctx, uint32_t stream)
 {
-	relay_guest_reset(ctx, stream);
+	struct shim *shim = ctx;
+
+	if (sockets_owns(stream))
+		sockets_reset(socket_relays_sockets(shim->socket_relays), stream);
+	else
+		relay_guest_reset(shim, stream);
 }
 
 static void guest_writable(void *ctx, uint32_t stream)
 {
-	relay_guest_writable(ctx, stream);
+	struct shim *shim = ctx;
+
+	if (sockets_owns(stream))
+		sockets_writable(socket_relays_sockets(shim->socket_relays), stream);
+	else
+		relay_guest_writable(shim, stream);
 }
 
 static void guest_closed(void *ctx, int error)
@@ -463,8 +488,10 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	log_timeline("shim: networks joined");
 	shim->template_used = use_template;
 	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
+	r = socket_relays_start(shim->loop, shim->guest, config, &shim->launch,
+				&shim->socket_relays, err);
 	/* Waits in the socket until the guest runs: nothing is lost in between. */
-	if (!state_is_restore(shim))
+	if (r == 0 && !state_is_restore(shim))
 		r = send_session(shim, err);
 	if (r == 0)
 		r = vm_run(shim->vm, err);
@@ -485,6 +512,7 @@ static void end_shares(struct shim *shim)
 static void free_machine(struct shim *shim)
 {
 	relay_clear(shim);
+	shim->socket_relays = socket_relays_end(shim->socket_relays);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
 	end_shares(shim);
@@ -495,6 +523,7 @@ static void free_machine(struct shim *shim)
 static void retire_machine(struct shim *shim)
 {
 	relay_clear(shim);
+	shim->socket_relays = socket_relays_end(shim->socket_relays);
 	if (!shim->guest && !shim->vm)
 		return; /* between runs; the last one may not be buried yet */
 	shim->retired_guest = TAKE_PTR(shim->guest);

@@ -353,8 +353,11 @@ static void object_release(const struct member *member, void *slot)
 static json_t *array_write(const struct member *member, const void *slot)
 {
 	const struct any_vec *vec = slot;
-	json_t *array = json_array();
+	json_t *array;
 
+	if (member->optional && !vec->count)
+		return NULL;
+	array = json_array();
 	for (size_t i = 0; i < vec->count; i++)
 		json_array_append_new(
 			array, shape_write(member->shape, vec->items + i * member->shape->size));
@@ -396,22 +399,6 @@ static void array_release(const struct member *member, void *slot)
 	free(vec->items);
 }
 
-/* What the contract has and hull does not keep yet: written as it would be empty. */
-static json_t *none_write(const struct member *member, const void *slot)
-{
-	return json_array();
-}
-
-static json_t *false_write(const struct member *member, const void *slot)
-{
-	return json_false();
-}
-
-static int ignore_read(const struct member *member, const json_t *json, void *slot, struct err *err)
-{
-	return 0;
-}
-
 static const struct kind kind_string = { string_write, string_read, string_release };
 static const struct kind kind_strv = { strv_write, strv_read, strv_release };
 static const struct kind kind_pairs = { pairs_write, pairs_read, strv_release };
@@ -425,8 +412,6 @@ static const struct kind kind_time = { time_write, time_read, NULL };
 static const struct kind kind_labels = { labels_write, labels_read, labels_release };
 static const struct kind kind_object = { object_write, object_read, object_release };
 static const struct kind kind_array = { array_write, array_read, array_release };
-static const struct kind kind_none = { none_write, ignore_read, NULL };
-static const struct kind kind_false = { false_write, ignore_read, NULL };
 
 #define SHAPE(name, type)                                                              \
 	static const struct shape name = { name##_members, ARRAY_SIZE(name##_members), \
@@ -440,6 +425,23 @@ static const struct member mount_members[] = {
 	{ "options", &kind_strv, MOUNT(options) },
 };
 SHAPE(mount, struct mount_config);
+
+#define SOCKET(member) offsetof(struct socket_config, member)
+static const struct member socket_members[] = {
+	{ "hostPath", &kind_string, SOCKET(host_path) },
+	{ "containerPath", &kind_string, SOCKET(container_path) },
+};
+SHAPE(socket, struct socket_config);
+
+#define SECRET(member) offsetof(struct secret_config, member)
+static const struct member secret_members[] = {
+	{ "id", &kind_string, SECRET(id) },
+	{ "file", &kind_string, SECRET(file) },
+	{ "variable", &kind_string, SECRET(variable) },
+	{ "target", &kind_string, SECRET(target) },
+	{ "mode", &kind_u32, SECRET(mode) },
+};
+SHAPE(secret, struct secret_config);
 
 #define PORT(member) offsetof(struct port_config, member)
 static const struct member port_members[] = {
@@ -531,6 +533,7 @@ static const struct member hull_members[] = {
 	{ "privileged", &kind_bool, CONFIG(privileged) },
 	{ "restart", &kind_string, CONFIG(restart) },
 	{ "rootKey", &kind_string, CONFIG(root_key) },
+	{ "secrets", &kind_array, CONFIG(secrets), &secret, .optional = true },
 	{ "storageBytes", &kind_u64, CONFIG(storage_bytes), .optional = true },
 	{ "stdinOpen", &kind_bool, CONFIG(process.stdin_open) },
 };
@@ -540,7 +543,7 @@ static const struct member config_members[] = {
 	{ "image", &kind_object, 0, &image },
 	{ "mounts", &kind_array, CONFIG(mounts), &mount },
 	{ "publishedPorts", &kind_array, CONFIG(ports), &port },
-	{ "publishedSockets", &kind_none },
+	{ "publishedSockets", &kind_array, CONFIG(sockets), &socket },
 	{ "labels", &kind_labels, CONFIG(labels) },
 	{ "sysctls", &kind_pairs, CONFIG(sysctls) },
 	{ "networks", &kind_array, CONFIG(networks), &network },
@@ -548,7 +551,7 @@ static const struct member config_members[] = {
 	{ "initProcess", &kind_object, CONFIG(process), &process },
 	{ "platform", &kind_object, 0, &platform },
 	{ "resources", &kind_object, 0, &resources },
-	{ "ssh", &kind_false },
+	{ "ssh", &kind_bool, CONFIG(ssh) },
 	{ "readOnly", &kind_bool, CONFIG(read_only) },
 	{ "useInit", &kind_bool, CONFIG(use_init) },
 	{ "capAdd", &kind_strv, CONFIG(cap_add) },

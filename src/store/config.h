@@ -32,7 +32,7 @@ struct process_config {
 };
 
 struct mount_config {
-	char *type;   /* "bind", "volume", "tmpfs" */
+	char *type;   /* "bind", "volume", "tmpfs", "socket" */
 	char *source; /* NULL for tmpfs */
 	char *destination;
 	char **options; /* "ro", "size=…" */
@@ -62,6 +62,20 @@ struct dns_config {
 	char **options;
 };
 
+/* A socket of the container that is one of the host, too. */
+struct socket_config {
+	char *host_path, *container_path;
+};
+
+/* Where a secret comes from at each start; its content is kept nowhere. */
+struct secret_config {
+	char *id;
+	char *file;     /* of the host; or NULL: */
+	char *variable; /* of the environment of whoever starts it */
+	char *target;   /* absolute, in the container */
+	uint32_t mode;
+};
+
 struct container_config {
 	char *id; /* what users call it: --name, or a UUID */
 	struct {
@@ -86,7 +100,10 @@ struct container_config {
 	} platform;
 	uint32_t cpus;
 	uint64_t memory_bytes;
-	uint64_t pids_limit; /* 0 none */
+	uint64_t pids_limit;               /* 0 none */
+	VEC(struct socket_config) sockets; /* published */
+	VEC(struct secret_config) secrets;
+	bool ssh; /* the agent of whoever starts it */
 	bool read_only;
 	bool use_init;
 	bool privileged;

@@ -38,7 +38,10 @@ static struct msg_session session_example(void)
 		{ MSG_MOUNT_TMPFS, false, "", "/tmp", "size=64m" },
 		{ MSG_MOUNT_BIND, true, "/a", "/b", NULL },
 	};
-	static struct msg_file files[] = { { "/etc/hosts", "127.0.0.1 localhost\n", 0644 } };
+	static struct msg_file files[] = {
+		{ "/etc/hosts", "127.0.0.1 localhost\n", 0644, false, 0 },
+		{ "/run/secrets/x", "a\0b", 0400, true, 3 },
+	};
 	static char *paths[] = { "/proc/kcore", NULL };
 
 	return (struct msg_session){
@@ -54,7 +57,7 @@ static struct msg_session session_example(void)
 		.masked_paths = paths,
 		.mount_count = 2,
 		.mounts = mounts,
-		.file_count = 1,
+		.file_count = 2,
 		.files = files,
 		.interface_count = 1,
 		.interfaces = { { .mac = { 2, 1, 2, 3, 4, 5 },
@@ -142,7 +145,11 @@ static void test_session_round_trip(void **state)
 	assert_int_equal(out.mount_count, 2);
 	assert_string_equal(out.mounts[0].options, "size=64m");
 	assert_true(out.mounts[1].read_only);
-	assert_string_equal(out.files[0].content, in.files[0].content);
+	assert_int_equal(out.files[0].size, strlen(in.files[0].content));
+	assert_memory_equal(out.files[0].content, in.files[0].content, out.files[0].size);
+	assert_int_equal(out.files[1].size, 3);
+	assert_memory_equal(out.files[1].content, "a\0b", 3);
+	assert_true(out.files[1].for_user);
 	assert_int_equal(out.interface_count, 1);
 	assert_memory_equal(&out.interfaces[0], &in.interfaces[0], sizeof(in.interfaces[0]));
 	assert_process_equal(&out.process, &process_example);

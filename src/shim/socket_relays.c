@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/socket_relays.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "base/sock.h"
+#include "base/str.h"
+
+struct socket_relays {
+	struct sockets *sockets;               /* owned */
+	const struct container_config *config; /* borrowed */
+	const struct launch *launch;           /* borrowed */
+	char **published;                      /* owned: paths that are listened at */
+};
+
+size_t socket_relays_list(const struct container_config *config, const struct launch *launch,
+			  struct socket_relay relays[SOCKETS_RELAYS_MAX])
+{
+	size_t count = 0;
+
+	VEC_EACH (&config->mounts, it)
+		if (str_eq(it->type, SOCKET_MOUNT) && count < SOCKETS_RELAYS_MAX)
+			relays[count++] = (struct socket_relay){ it->source, it->destination };
+	if (config->ssh && launch->ssh_socket && count < SOCKETS_RELAYS_MAX)
+		relays[count++] = (struct socket_relay){ launch->ssh_socket, SSH_SOCKET_TARGET };
+	return count;
+}
+
+int socket_relays_check(const struct container_config *config, struct err *err)
+{
+	size_t count = config->ssh ? 1 : 0;
+
+	VEC_EACH (&config->mounts, it)
+		count += str_eq(it->type, SOCKET_MOUNT);
+	if (count + config->sockets.count > SOCKETS_RELAYS_MAX)
+		return err_set(err, -E2BIG, "a container has at most %d sockets of the host",
+			       SOCKETS_RELAYS_MAX);
+	return 0;
+}
+
+static int connect_host(void *ctx, const struct msg_socket_open *open)
+{
+	struct socket_relays *relays = ctx;
+	struct socket_relay list[SOCKETS_RELAYS_MAX];
+
+	if (open->relay >= socket_relays_list(relays->config, relays->launch, list))
+		return -ENOENT;
+	return sock_connect_now(list[open->relay].host_path, NULL);
+}
+
+/* What is there and is no socket is somebody's. */
+static int publish(struct socket_relays *relays, const struct socket_config *socket,
+		   struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(socket->host_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return err_set(err, -EEXIST, "cannot publish a socket at '%s': it is there already",
+			       socket->host_path);
+	fd = sock_listen(socket->host_path, err);
+	if (fd < 0)
+		return fd;
+	strv_push(&relays->published, socket->host_path);
+	sockets_listen(relays->sockets, fd, 0, socket->container_path);
+	return 0;
+}
+
+int socket_relays_start(struct loop *loop, struct mux *guest, const struct container_config *config,
+			const struct launch *launch, struct socket_relays **ret_relays,
+			struct err *err)
+{
+	static const struct sockets_ops ops = { .connect = connect_host };
+	struct socket_relays *relays = xcalloc(1, sizeof(*relays));
+	int r = 0;
+
+	*relays = (struct socket_relays){
+		.sockets = sockets_new(loop, guest, false, &ops, relays),
+		.config = config,
+		.launch = launch,
+	};
+	VEC_EACH (&config->sockets, it)
+		r = r < 0 ? r : publish(relays, it, err);
+	if (r < 0)
+		socket_relays_end(relays);
+	else
+		*ret_relays = relays;
+	return r;
+}
+
+struct socket_relays *socket_relays_end(struct socket_relays *relays)
+{
+	if (!relays)
+		return NULL;
+	STRV_EACH (relays->published, it)
+		unlink(*it);
+	strv_free(relays->published);
+	sockets_free(relays->sockets);
+	free(relays);
+	return NULL;
+}
+
+struct sockets *socket_relays_sockets(struct socket_relays *relays)
+{
+	return relays ? relays->sockets : NULL;
+}
