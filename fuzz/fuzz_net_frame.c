@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Of exactly the size, so that reading beyond is seen. */
 	AUTO_FREE uint8_t *frame = malloc(size ? size : 1);
-	AUTO_FREE uint8_t *reply = malloc(size + PACKET_UDP_HEADERS6 + 128);
+	AUTO_FREE uint8_t *reply = malloc(size + PACKET_REFUSAL_MAX);
 	struct packet packet;
 
 	memcpy(frame, data, size);
@@ -67,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    packet.protocol == (packet.kind == PACKET_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 			check(packet_make_echo(reply, &packet) <= size);
 	}
+	if (packet_make_refusal(reply, &packet) > PACKET_REFUSAL_MAX)
+		abort();
 	if (!guard_source(&binding, &packet))
 		return 0;
 	check(memcmp(frame + ETH_ALEN, binding.mac, ETH_ALEN) == 0);

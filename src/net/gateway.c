@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "net/guard.h"
 #include "net/names.h"
 #include "net/publish.h"
 #include "net/tap.h"
@@ -132,6 +133,22 @@ static bool local_input(struct gateway *gateway, struct port *from, const struct
 	return false;
 }
 
+static void send_out(struct gateway *gateway, struct port *from, const struct packet *packet)
+{
+	struct netd *netd = gateway->netd;
+	size_t size;
+
+	if (netd->uplink && guard_egress(&netd->config, packet)) {
+		uplink_input(netd->uplink, from, packet);
+		return;
+	}
+	/* So that who asks in vain need not wait to know. */
+	port_refuse(from);
+	size = packet_make_refusal(gateway->frame, packet);
+	if (size)
+		port_send(from, gateway->frame, size);
+}
+
 void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 {
 	struct gateway *gateway = ctx;
@@ -150,5 +167,5 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 	}
 	if (!publisher_reply(gateway->netd->publisher, from, packet) &&
 	    !local_input(gateway, from, packet))
-		uplink_input(gateway->netd->uplink, from, packet);
+		send_out(gateway, from, packet);
 }

@@ -304,6 +304,86 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet)
 	return packet->end;
 }
 
+static void make_ipv4(uint8_t *ip, size_t payload, uint8_t protocol, const struct in_addr *source,
+		      const struct in_addr *target)
+{
+	memset(ip, 0, 20);
+	ip[0] = 0x45;
+	packet_put16(ip + 2, (uint16_t)(20 + payload));
+	ip[8] = 64;
+	ip[9] = protocol;
+	memcpy(ip + 12, source, 4);
+	memcpy(ip + 16, target, 4);
+	packet_put16(ip + 10, sum_fold(sum_bytes(0, ip, 20)));
+}
+
+/* RFC 9293, 3.10.7.1: the reset to a segment of no connection. */
+static size_t make_reset(uint8_t *tcp, const struct packet *packet)
+{
+	const uint8_t *segment = packet->frame + packet->transport;
+	bool acknowledges = packet->tcp_flags & PACKET_TCP_ACK;
+	uint32_t next = (uint32_t)packet_get16(segment + 4) << 16 | packet_get16(segment + 6);
+
+	memset(tcp, 0, 20);
+	packet_put16(tcp, packet->destination_port);
+	packet_put16(tcp + 2, packet->source_port);
+	if (acknowledges) {
+		memcpy(tcp + 4, segment + 8, 4);
+	} else {
+		next++; /* a SYN, without data */
+		packet_put16(tcp + 8, (uint16_t)(next >> 16));
+		packet_put16(tcp + 10, (uint16_t)next);
+	}
+	tcp[12] = 5 << 4;
+	tcp[13] = acknowledges ? PACKET_TCP_RST : PACKET_TCP_RST | PACKET_TCP_ACK;
+	return 20;
+}
+
+/* The error about a datagram, with its headers. */
+static size_t make_unreachable(uint8_t *icmp, const struct packet *packet)
+{
+	size_t quoted = packet->transport + 8 - ETH_HLEN;
+	size_t most = packet->kind == PACKET_IPV4 ? 28 : 48;
+
+	if (quoted > most)
+		quoted = most;
+	memset(icmp, 0, 8);
+	icmp[0] = packet->kind == PACKET_IPV4 ? 3 : 1;
+	icmp[1] = packet->kind == PACKET_IPV4 ? 3 : 4; /* the port */
+	memcpy(icmp + 8, packet->frame + ETH_HLEN, quoted);
+	return 8 + quoted;
+}
+
+size_t packet_make_refusal(uint8_t *out, const struct packet *packet)
+{
+	bool v4 = packet->kind == PACKET_IPV4;
+	bool tcp = packet->protocol == IPPROTO_TCP;
+	uint8_t *ip = out + ETH_HLEN;
+	uint8_t *transport = ip + (v4 ? 20 : IPV6_HEADER_SIZE);
+	uint8_t protocol = tcp ? IPPROTO_TCP : v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	size_t size;
+
+	if ((!v4 && packet->kind != PACKET_IPV6) || packet->fragment ||
+	    packet_destination(packet)[0] & 1 || (!tcp && packet->protocol != IPPROTO_UDP) ||
+	    (tcp && packet->tcp_flags & PACKET_TCP_RST) ||
+	    (v4 ? ntohl(packet->destination4.s_addr) >> 28 >= 14
+		: IN6_IS_ADDR_MULTICAST(&packet->destination6)))
+		return 0;
+	make_ethernet(out, packet_source(packet), packet_destination(packet),
+		      v4 ? ETHERTYPE_IP : ETHERTYPE_IPV6);
+	size = tcp ? make_reset(transport, packet) : make_unreachable(transport, packet);
+	if (v4) {
+		make_ipv4(ip, size, protocol, &packet->destination4, &packet->source4);
+		packet_put16(transport + (tcp ? 16 : 2),
+			     tcp ? sum_fold(sum_bytes((uint32_t)size + protocol, ip + 12, 8 + size))
+				 : sum_fold(sum_bytes(0, transport, size)));
+	} else {
+		make_ipv6(ip, size, protocol, 64, &packet->destination6, &packet->source6);
+		packet_put16(transport + (tcp ? 16 : 2), checksum6(ip, size, protocol));
+	}
+	return (size_t)(transport - out) + size;
+}
+
 size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 			const uint8_t target_mac[ETH_ALEN], struct in_addr source,
 			struct in_addr target, uint16_t source_port, uint16_t target_port,
@@ -315,14 +395,7 @@ size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 	uint16_t sum;
 
 	make_ethernet(out, target_mac, source_mac, ETHERTYPE_IP);
-	memset(ip, 0, 20);
-	ip[0] = 0x45;
-	packet_put16(ip + 2, (uint16_t)(20 + size));
-	ip[8] = 64;
-	ip[9] = IPPROTO_UDP;
-	memcpy(ip + 12, &source, 4);
-	memcpy(ip + 16, &target, 4);
-	packet_put16(ip + 10, sum_fold(sum_bytes(0, ip, 20)));
+	make_ipv4(ip, size, IPPROTO_UDP, &source, &target);
 	packet_put16(udp, source_port);
 	packet_put16(udp + 2, target_port);
 	packet_put16(udp + 4, (uint16_t)size);

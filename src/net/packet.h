@@ -16,6 +16,7 @@
 
 #define PACKET_FRAME_MAX (65520 + ETH_HLEN)
 #define PACKET_UDP_HEADERS4 (ETH_HLEN + 20 + 8)
+#define PACKET_REFUSAL_MAX (ETH_HLEN + 40 + 8 + 40 + 8)
 #define PACKET_UDP_HEADERS6 (ETH_HLEN + 40 + 8)
 
 enum packet_kind {
@@ -98,6 +99,9 @@ size_t packet_make_na(uint8_t *out, const uint8_t mac[ETH_ALEN], const struct in
 		      const uint8_t target_mac[ETH_ALEN], const struct in6_addr *target);
 /* An echo reply to the echo request `packet`. packet->size bytes. */
 size_t packet_make_echo(uint8_t *out, const struct packet *packet);
+/* What says that nobody takes `packet`: a reset, or a port that cannot be reached. At most
+ * PACKET_REFUSAL_MAX bytes; 0 if there is nothing to say. */
+size_t packet_make_refusal(uint8_t *out, const struct packet *packet);
 /* Headers before a UDP payload that is there already, at out + PACKET_UDP_HEADERS4 or 6. Ports in
  * host order. */
 size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/guard.h"
+#include "net/quota.h"
 #include "net/ring.h"
 
 #define BATCH 32          /* frames of a port at a turn */
@@ -34,6 +35,7 @@ struct port {
 	struct port_counters counters;
 	uint64_t flood_second;
 	unsigned flooded; /* in that second */
+	struct quota quota;
 };
 
 struct net_switch {
@@ -107,6 +109,11 @@ const struct binding *port_binding(const struct port *port)
 const struct port_counters *port_counters(const struct port *port)
 {
 	return &port->counters;
+}
+
+bool port_may_open(struct port *port, const struct packet *packet, size_t sockets)
+{
+	return quota_takes(&port->quota, packet, sockets);
 }
 
 bool port_is_tap(const struct port *port)
@@ -382,6 +389,7 @@ int switch_add(struct net_switch *sw, int fd, bool tap, const struct binding *bi
 		free(port);
 		return err_set(err, r, "cannot make room for frames: %m");
 	}
+	quota_init(&port->quota);
 	port->source = loop_add_fd(sw->loop, fd, EPOLLIN, on_port, port);
 	sw->ports[sw->count++] = port;
 	index_ports(sw);
@@ -404,6 +412,7 @@ struct port *switch_remove(struct port *port)
 	index_ports(sw);
 	loop_remove(port->source);
 	ring_release(&port->ring);
+	quota_release(&port->quota);
 	close(port->fd);
 	free(port);
 	return NULL;

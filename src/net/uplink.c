@@ -375,8 +375,8 @@ static bool is_dns(const struct packet *packet)
 
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet)
 {
-	if (!uplink || !guard_egress(&uplink->netd->config, packet)) {
-		port_refuse(from);
+	if (!port_may_open(from, packet, uplink->slot_count)) {
+		port_refuse(from); /* it tries again */
 		return;
 	}
 	/* libslirp waits until the name server's socket takes a connection, which is here. */

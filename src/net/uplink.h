@@ -19,7 +19,7 @@
 /* names_socket: where TCP to the name server's address goes (a listening Unix socket). */
 struct uplink *uplink_new(struct netd *netd, const char *names_socket, struct err *err);
 struct uplink *uplink_free(struct uplink *uplink);
-/* A frame of a member, if the egress filter lets it through. */
+/* A frame of a member that passed guard_egress. */
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet);
 /* To be called after each turn of the loop. */
 void uplink_sync(struct uplink *uplink);

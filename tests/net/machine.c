@@ -34,6 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -177,10 +178,15 @@ static struct net_client *join(int link, struct net_joined *joined)
 	struct err err = { 0 };
 	struct net_client *client = NULL;
 
+	uint64_t start = clock_monotonic_ns();
+
 	if (net_client_join(&spec, &member, link, &client, joined, &err) < 0) {
 		fprintf(stderr, "%s\n", err.message);
 		exit(125);
 	}
+	if (spec.debug)
+		fprintf(stderr, "joined in %llu us\n",
+			(unsigned long long)(clock_monotonic_ns() - start) / 1000);
 	return client;
 }
 

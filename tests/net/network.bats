@@ -42,6 +42,7 @@ web6 fd99:1::12"
 		curl -s -m 2 http://169.254.169.254/ || echo "no metadata"
 		curl -s -m 2 http://10.99.1.1/ || echo "no host"
 		curl -s -m 2 "http://[fd99:1::1]/" || echo "no host6"
+		$ASK udp:10.99.1.1:99 2>&1; $ASK udp:fd99:1::1:99 2>&1
 		ping -q -c 1 -W 5 10.99.1.1 > /dev/null && ping -q -c 1 -W 5 fd99:1::1 > /dev/null && echo pings'
 	assert_output "hello 198.51.100.2
 hello 2001:db8::1
@@ -49,6 +50,8 @@ hello 1 198.51.100.2
 no metadata
 no host
 no host6
+[Errno 111] Connection refused
+[Errno 111] Connection refused
 pings"
 	run -0 grep -c connection "$BATS_TEST_TMPDIR/world"
 	assert_output 2

@@ -8,6 +8,7 @@
 #include "net/dns.h"
 #include "net/guard.h"
 #include "net/packet.h"
+#include "net/quota.h"
 #include "net/ring.h"
 
 static struct net_config config;
@@ -297,6 +298,58 @@ static void test_damaged_frames_are_refused(void **state)
 	assert_int_equal(packet_parse(frame, size, &packet), -EBADMSG);
 }
 
+static void test_quota_slows_who_opens_many(void **state)
+{
+	struct packet syn = { .protocol = IPPROTO_TCP, .first = true, .tcp_flags = PACKET_TCP_SYN };
+	struct packet ack = { .protocol = IPPROTO_TCP, .first = true, .tcp_flags = PACKET_TCP_ACK };
+	struct packet udp = { .protocol = IPPROTO_UDP, .first = true, .source_port = 1000 };
+	struct quota quota;
+	unsigned taken = 0;
+
+	quota_init(&quota);
+	assert_true(quota_takes(&quota, &udp, 0));
+	while (taken < 1000000 && quota_takes(&quota, &syn, 0))
+		taken++;
+	assert_in_range(taken, 1000, 999999);
+	/* What is open goes on. */
+	assert_true(quota_takes(&quota, &ack, 0));
+	assert_true(quota_takes(&quota, &udp, 0));
+	quota_release(&quota);
+	/* With many sockets there, the first thousand is not to be had. */
+	quota_init(&quota);
+	for (taken = 0; taken < 1000 && quota_takes(&quota, &syn, 100000); taken++)
+		;
+	assert_in_range(taken, 1, 999);
+	quota_release(&quota);
+}
+
+static void test_refusals_are_whole_packets_back(void **state)
+{
+	uint8_t reply[PACKET_REFUSAL_MAX];
+	struct packet packet;
+	size_t size;
+
+	packet = parsed(udp4("10.99.1.10", "169.254.169.254", 1000, 80));
+	size = packet_make_refusal(reply, &packet);
+	assert_int_equal(packet_parse(reply, size, &packet), 0);
+	assert_int_equal(packet.protocol, IPPROTO_ICMP);
+	assert_int_equal(packet.icmp_type, 3);
+	assert_int_equal(packet.destination4.s_addr, me.ipv4.s_addr);
+	udp4("10.99.1.10", "169.254.169.254", 1000, 80);
+	packet = parsed(tcp(PACKET_UDP_HEADERS4, PACKET_TCP_SYN));
+	size = packet_make_refusal(reply, &packet);
+	assert_int_equal(packet_parse(reply, size, &packet), 0);
+	assert_int_equal(packet.tcp_flags, PACKET_TCP_RST | PACKET_TCP_ACK);
+	assert_int_equal(packet.source_port, 80);
+	assert_int_equal(packet.destination_port, 1000);
+	/* Nobody is told about shouts and resets. */
+	packet = parsed(udp4("10.99.1.10", "224.0.0.1", 1000, 80));
+	assert_int_equal(packet_make_refusal(reply, &packet), 0);
+	udp6("fd99:1::10", "fd99:1::1", 1000, 80);
+	packet = parsed(tcp(PACKET_UDP_HEADERS6, PACKET_TCP_RST));
+	assert_int_equal(packet_make_refusal(reply, &packet), 0);
+}
+
 /* A query for name (labels with their lengths) of a type. */
 static size_t query(uint8_t *out, const char *labels, uint8_t type)
 {
@@ -412,6 +465,8 @@ int main(void)
 		cmocka_unit_test(test_guard_knows_who_may_say_what),
 		cmocka_unit_test(test_nothing_hides_behind_extension_headers),
 		cmocka_unit_test(test_damaged_frames_are_refused),
+		cmocka_unit_test(test_quota_slows_who_opens_many),
+		cmocka_unit_test(test_refusals_are_whole_packets_back),
 		cmocka_unit_test(test_dns_questions_and_answers),
 		cmocka_unit_test(test_dns_reverse_names),
 		cmocka_unit_test(test_ring_keeps_frames_in_order),
