@@ -312,7 +312,7 @@ waiting() {
 	waiting two
 	run -0 hull stats --no-stream
 	assert_line --index 0 --regexp '^Container ID +Cpu % +Memory Usage +Net Rx/Tx +Block I/O +Pids'
-	assert_line --regexp '^one +[0-9.]+% +[0-9.]+ MiB / 1.00 GiB'
+	assert_line --regexp '^one +[0-9.]+% +[0-9.]+ [KM]iB / 1.00 GiB'
 	assert_line --regexp '^two '
 	run -0 hull stats --no-stream --format json one
 	jq -e '.[0] | .id == "one" and .memoryUsageBytes > 0 and .numProcesses > 0' <<< "$output"
