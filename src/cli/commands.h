@@ -13,8 +13,10 @@ extern const struct command cmd_attach, cmd_complete, cmd_completion, cmd_copy, 
 extern const struct command cmd_image;
 extern const struct command cmd_image_delete, cmd_image_history, cmd_image_import,
 	cmd_image_inspect, cmd_image_list, cmd_image_load, cmd_image_prune, cmd_image_pull,
-	cmd_image_save, cmd_image_tag;
+	cmd_image_push, cmd_image_save, cmd_image_tag;
 
+extern const struct command cmd_registry, cmd_registry_list, cmd_registry_login,
+	cmd_registry_logout;
 extern const struct command cmd_network;
 extern const struct command cmd_network_connect, cmd_network_create, cmd_network_delete,
 	cmd_network_disconnect, cmd_network_inspect, cmd_network_list, cmd_network_prune;

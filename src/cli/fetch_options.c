@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "image/platform.h"
 
-static const char *const schemes[] = { "auto", "http", "https", NULL };
+const char *const scheme_names[] = { "auto", "http", "https", NULL };
 
 const struct option_spec fetch_options[] = {
 	OPT_STRING("platform", 0, "OS/ARCH[/VARIANT]", struct fetch_flags, platform,
@@ -13,7 +13,7 @@ const struct option_spec fetch_options[] = {
 	OPT_STRING("arch", 'a', "ARCH", struct fetch_flags, arch,
 		   "take the image for this architecture"),
 	OPT_STRING("os", 0, "OS", struct fetch_flags, os, "take the image for this system"),
-	OPT_CHOICE("scheme", 0, schemes, struct fetch_flags, scheme,
+	OPT_CHOICE("scheme", 0, scheme_names, struct fetch_flags, scheme,
 		   "how to speak to the registry (default auto: HTTP to local ones)"),
 	OPT_CHOICE("progress", 0, progress_mode_names, struct fetch_flags, progress,
 		   "how to show progress (default auto: ansi on a terminal, else plain)"),
@@ -41,7 +41,7 @@ struct fetch_options fetch_flags_apply(struct cli *cli, const struct fetch_flags
 	cli->progress_mode = (enum progress_mode)flags->progress;
 	return (struct fetch_options){
 		.platform = platform,
-		.scheme = schemes[flags->scheme],
+		.scheme = scheme_names[flags->scheme],
 		.concurrency = flags->concurrency,
 	};
 }

@@ -12,6 +12,7 @@ struct fetch_flags {
 };
 
 extern const struct option_spec fetch_options[];
+extern const char *const scheme_names[]; /* of --scheme */
 #define FETCH_GROUP(container, member)                                      \
 	{                                                                   \
 		"Image options", fetch_options, offsetof(container, member) \

@@ -66,6 +66,23 @@ static int choose_platform(const struct engine *engine, const struct fetch_optio
 	return 0;
 }
 
+json_t *images_remote_request(const struct engine *engine, const char *reference,
+			      const char *scheme)
+{
+	AUTO_FREE char *certs_dir = NULL;
+	json_t *request = json_object();
+
+	if (engine->docker_config)
+		certs_dir = path_join(engine->docker_config, "certs.d");
+	json_set_string(request, "reference", reference);
+	json_set_string(request, "scheme", str_or(scheme, "auto"));
+	json_object_set_new(request, "insecure", json_from_strv(engine->config.registry_insecure));
+	json_set_string(request, "dns_domain", engine->config.dns_domain);
+	json_set_string(request, "config_dir", engine->docker_config);
+	json_set_string(request, "certs_dir", certs_dir);
+	return request;
+}
+
 int engine_image_pull(struct engine *engine, const char *reference,
 		      const struct fetch_options *fetch, bool all_platforms, char **ret_reference,
 		      struct err *err)
@@ -82,16 +99,12 @@ int engine_image_pull(struct engine *engine, const char *reference,
 	if (r < 0)
 		return r;
 	platform_name = platform_text(&platform);
-	request = json_object();
-	json_set_string(request, "reference", normalised);
+	request = images_remote_request(engine, normalised, fetch ? fetch->scheme : NULL);
 	json_set_string(request, "platform", platform_name);
 	json_object_set_new(request, "all_platforms", json_boolean(all_platforms));
-	json_set_string(request, "scheme", fetch && fetch->scheme ? fetch->scheme : "auto");
 	json_object_set_new(request, "concurrency",
 			    json_integer(fetch && fetch->concurrency ? fetch->concurrency : 3));
-	json_object_set_new(request, "insecure", json_from_strv(engine->config.registry_insecure));
 	json_object_set_new(request, "mirrors", json_from_strv(engine->config.registry_mirrors));
-	json_set_string(request, "config_dir", engine->docker_config);
 	r = images_worker(engine, "pull", request, &result, err);
 	return r < 0 ? r : result_text(result, "reference", ret_reference, err);
 }

@@ -45,6 +45,9 @@ int images_require(struct engine *engine, const char *name, const struct fetch_o
 /* Makes the disk of an image whose blobs are here. */
 int images_prepare(struct engine *engine, const char *reference, const char *manifest_digest,
 		   const char *platform, struct err *err);
+/* A request about a reference's registry, with what the configuration says of such. */
+json_t *images_remote_request(const struct engine *engine, const char *reference,
+			      const char *scheme);
 /* Runs a verb of hull-image with engine->ui. request is consumed. */
 int images_worker(struct engine *engine, const char *verb, json_t *request, json_t **ret_result,
 		  struct err *err);

@@ -27,7 +27,7 @@ void credentials_release(struct credentials *credentials)
 	*credentials = (struct credentials){ 0 };
 }
 
-static char *base64(const char *text)
+char *credentials_encode(const char *text)
 {
 	size_t size = strlen(text);
 	char *out = xmalloc(4 * ((size + 2) / 3) + 1);
@@ -36,8 +36,7 @@ static char *base64(const char *text)
 	return out;
 }
 
-/* "user:password" of base64, split. */
-static int decode_auth(const char *text, struct credentials *credentials)
+int credentials_decode(const char *text, struct credentials *credentials)
 {
 	size_t size = strlen(text);
 	AUTO_FREE char *plain = xcalloc(1, size + 4);
@@ -55,16 +54,14 @@ static int decode_auth(const char *text, struct credentials *credentials)
 	return 0;
 }
 
-/* Runs docker-credential-<name> get. That it knows nothing of the host is no error. */
-static int ask_helper(const char *name, const char *host, struct credentials *credentials,
-		      struct err *err)
+int credential_helper_run(const char *name, const char *verb, const char *input, char **ret_output,
+			  struct err *err)
 {
 	AUTO_FREE char *program = xasprintf("docker-credential-%s", name);
-	char *const argv[] = { program, "get", NULL };
-	AUTO_JSON json_t *answer = NULL;
+	char *const argv[] = { program, (char *)verb, NULL };
 	AUTO_FREE char *text = NULL;
-	AUTO_CLOSE int output = -1;
-	AUTO_CLOSE int input = -1;
+	AUTO_CLOSE int from = -1;
+	AUTO_CLOSE int to = -1;
 	int in[2];
 	int out[2];
 	pid_t pid;
@@ -74,23 +71,41 @@ static int ask_helper(const char *name, const char *host, struct credentials *cr
 		return err_set(err, -EINVAL, "'%s' is no name of a credential helper", name);
 	if (pipe2(in, O_CLOEXEC) < 0)
 		return err_set(err, -errno, "cannot create a pipe: %m");
-	input = in[1];
+	to = in[1];
 	if (pipe2(out, O_CLOEXEC) < 0) {
 		close(in[0]);
 		return err_set(err, -errno, "cannot create a pipe: %m");
 	}
-	output = out[0];
+	from = out[0];
 	struct proc_fd fds[] = { { in[0], 0 }, { out[1], 1 } };
 	r = proc_spawn(&(struct proc_spec){ .argv = argv, .fds = fds, .fd_count = 2 }, &pid, err);
 	close(in[0]);
 	close(out[1]);
 	if (r < 0)
 		return r;
-	fd_write_all(input, host, strlen(host));
-	close(TAKE_FD(input));
-	r = fd_read_text(output, ANSWER_MAX_BYTES, &text, NULL);
-	if (proc_wait(pid) != 0 || r < 0 ||
-	    json_parse(text, strlen(text), program, &answer, NULL) < 0)
+	fd_write_all(to, input, strlen(input));
+	close(TAKE_FD(to));
+	r = fd_read_text(from, ANSWER_MAX_BYTES, &text, NULL);
+	if (proc_wait(pid) != 0 || r < 0) {
+		err_sanitize(text);
+		return err_set(err, -EIO, "%s %s failed: %s", program, verb, str_or(text, ""));
+	}
+	*ret_output = TAKE_PTR(text);
+	return 0;
+}
+
+/* That a helper knows nothing of the host is no error; that there is no such helper is. */
+static int ask_helper(const char *name, const char *host, struct credentials *credentials,
+		      struct err *err)
+{
+	AUTO_JSON json_t *answer = NULL;
+	AUTO_FREE char *text = NULL;
+	struct err ignored = { 0 };
+	int r = credential_helper_run(name, "get", host, &text, &ignored);
+
+	if (r < 0 && r != -EIO)
+		return err_set(err, r, "%s", ignored.message);
+	if (r < 0 || json_parse(text, strlen(text), name, &answer, NULL) < 0)
 		return 0;
 	credentials->username = xstrdup(json_get_string(answer, "Username"));
 	credentials->password = xstrdup(json_get_string(answer, "Secret"));
@@ -104,16 +119,22 @@ static int ask_helper(const char *name, const char *host, struct credentials *cr
 /* The entry of an object keyed by host, in the ways people and tools write hosts. */
 static json_t *find_host(const json_t *object, const char *host)
 {
+	AUTO_FREE char *key = credentials_find_key(object, host);
+
+	return key ? json_object_get(object, key) : NULL;
+}
+
+char *credentials_find_key(const json_t *object, const char *host)
+{
 	static const char *const forms[] = { "%s",          "https://%s",     "http://%s",
 					     "https://%s/", "https://%s/v1/", "https://%s/v2/" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		AUTO_STRV char **parts = str_split(forms[i], '%', 2);
 		AUTO_FREE char *key = xasprintf("%s%s%s", parts[0], host, parts[1] + 1);
-		json_t *value = json_object_get(object, key);
 
-		if (value)
-			return value;
+		if (json_object_get(object, key))
+			return TAKE_PTR(key);
 	}
 	return NULL;
 }
@@ -157,7 +178,7 @@ int credentials_find(const char *config_dir, const char *registry,
 		ret_credentials->username = xstrdup(json_get_string(entry, "username"));
 		ret_credentials->password = xstrdup(json_get_string(entry, "password"));
 	} else if (str_or(json_get_string(entry, "auth"), "")[0]) {
-		if (decode_auth(json_get_string(entry, "auth"), ret_credentials) < 0)
+		if (credentials_decode(json_get_string(entry, "auth"), ret_credentials) < 0)
 			return err_set(err, -EBADMSG, "'%s' has an invalid auth for %s", path,
 				       registry);
 	}
@@ -257,7 +278,7 @@ static char *basic_value(const struct credentials *credentials)
 {
 	AUTO_FREE char *plain =
 		xasprintf("%s:%s", credentials->username, str_or(credentials->password, ""));
-	AUTO_FREE char *encoded = base64(plain);
+	AUTO_FREE char *encoded = credentials_encode(plain);
 
 	return xasprintf("Basic %s", encoded);
 }

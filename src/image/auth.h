@@ -24,6 +24,15 @@ void credentials_release(struct credentials *credentials);
 int credentials_find(const char *config_dir, const char *registry,
 		     struct credentials *ret_credentials, struct err *err);
 
+/* "user:password" as a config.json has it, and back (-EBADMSG); owned by the caller. */
+char *credentials_encode(const char *text);
+int credentials_decode(const char *text, struct credentials *ret_credentials);
+/* The key of an object in which people and tools have written the host; owned, NULL: none. */
+char *credentials_find_key(const json_t *object, const char *host);
+/* Runs docker-credential-<name> <verb> with the input. -ENOENT: there is none; -EIO: it failed. */
+int credential_helper_run(const char *name, const char *verb, const char *input, char **ret_output,
+			  struct err *err);
+
 struct challenge {
 	bool bearer;
 	char *realm, *service, *scope; /* owned; NULL where absent */

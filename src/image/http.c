@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -32,7 +33,9 @@ struct http {
 	struct curl_slist *headers_sent; /* owned */
 	char *filling, *held;            /* owned; BODY_BUFFER_SIZE each */
 	size_t filled;
-	uint64_t active_ms; /* when the last byte came */
+	uint64_t active_ms;          /* when the last byte came or went */
+	struct http_request request; /* its texts are the caller's, until it is sent */
+	uint64_t body_offset;
 	char reason[CURL_ERROR_SIZE];
 };
 
@@ -92,6 +95,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 			sizeof(response->content_type)))
 		response->content_type[strcspn(response->content_type, "; ")] = '\0';
 	take_header(line, n, "docker-content-digest", response->digest, sizeof(response->digest));
+	take_header(line, n, "location", response->location, sizeof(response->location));
 	take_header(line, n, "retry-after", response->retry_after, sizeof(response->retry_after));
 	if (take_header(line, n, "www-authenticate", challenge, sizeof(challenge)) &&
 	    strncasecmp(response->challenge, "bearer", 6) != 0)
@@ -150,6 +154,50 @@ static void set_tls(CURL *easy, const struct http_options *options)
 	}
 }
 
+static size_t on_send(char *buffer, size_t size, size_t count, void *ctx)
+{
+	struct http *http = ctx;
+	uint64_t left = http->request.body_size - http->body_offset;
+	size_t most = size * count < left ? size * count : (size_t)left;
+	ssize_t n = pread(http->request.body, buffer, most, (off_t)http->body_offset);
+
+	if (n < 0)
+		return CURL_READFUNC_ABORT;
+	http->active_ms = clock_monotonic_ms();
+	http->body_offset += (uint64_t)n;
+	if (http->request.sent)
+		http->request.sent(http->request.sent_ctx, http->body_offset);
+	return (size_t)n;
+}
+
+/* A redirect, or a connection that was closed under us, sends the body again. */
+static int on_seek(void *ctx, curl_off_t offset, int origin)
+{
+	struct http *http = ctx;
+
+	if (origin != SEEK_SET || offset < 0)
+		return CURL_SEEKFUNC_FAIL;
+	http->body_offset = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static void set_method(struct http *http, const struct http_request *request)
+{
+	CURL *easy = http->easy;
+
+	if (strcmp(request->method, "HEAD") == 0) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return;
+	}
+	curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_size);
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+	curl_easy_setopt(easy, CURLOPT_READDATA, http);
+	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+	curl_easy_setopt(easy, CURLOPT_SEEKDATA, http);
+}
+
 static void add_header(struct http *http, const char *name, const char *value)
 {
 	AUTO_FREE char *line = xasprintf("%s: %s", name, value);
@@ -185,6 +233,13 @@ static void set_request(struct http *http, const struct http_request *request)
 		add_header(http, "Accept", request->accept);
 	if (request->authorization) /* libcurl drops it when a redirect leaves the host */
 		add_header(http, "Authorization", request->authorization);
+	if (request->content_type)
+		add_header(http, "Content-Type", request->content_type);
+	if (request->method) {
+		/* Whether it is let in is known by then; many servers do not say "continue". */
+		http->headers_sent = curl_slist_append(http->headers_sent, "Expect:");
+		set_method(http, request);
+	}
 	if (http->headers_sent)
 		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, http->headers_sent);
 	if (request->form)
@@ -216,6 +271,11 @@ static int failure(struct http *http, struct err *err)
 		{ CURLE_HTTP2_STREAM, -ECONNRESET, "the connection broke" },
 	};
 
+	/* TLS 1.3 refuses a client after the handshake, by an alert in place of an answer. */
+	if (strstr(http->reason, "certificate required") ||
+	    strstr(http->reason, "bad certificate") || strstr(http->reason, "unknown ca"))
+		return err_set(err, -EKEYREJECTED, "it does not accept us by our certificate (%s)",
+			       http->reason);
 	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
 		if (causes[i].result == http->result)
 			return err_set(err, causes[i].code, "%s (%s)", causes[i].text,
@@ -269,6 +329,8 @@ int http_open(struct http *http, const struct http_request *request,
 	http->response = (struct http_response){ 0 };
 	http->headers = 0;
 	http->active_ms = clock_monotonic_ms();
+	http->request = *request;
+	http->body_offset = 0;
 	set_request(http, request);
 	if (curl_multi_add_handle(http->multi, http->easy) != CURLM_OK)
 		return err_set(err, -EIO, "libcurl failed");

@@ -32,6 +32,12 @@ struct http_request {
 	const char *authorization; /* the header's value, or NULL */
 	const char *form;          /* a POST's body (x-www-form-urlencoded), or NULL for GET */
 	uint64_t from;             /* Range: bytes=<from>- unless 0 */
+	const char *method;        /* "HEAD", "POST", "PUT", "PATCH"; NULL: GET, or POST of form */
+	const char *content_type;  /* of the body, or NULL */
+	int body;                  /* with a method: a file to send (borrowed), or 0 */
+	uint64_t body_size;
+	void (*sent)(void *ctx, uint64_t bytes); /* of the body so far; may be NULL */
+	void *sent_ctx;
 };
 
 struct http_response {
@@ -40,6 +46,7 @@ struct http_response {
 	char digest[128];       /* Docker-Content-Digest */
 	char challenge[2048];   /* WWW-Authenticate; the last Bearer one if there are several */
 	char retry_after[64];
+	char location[4096];
 };
 
 /* options are borrowed for the connection's life. */

@@ -269,6 +269,16 @@ static int pull_from(struct task *task, const struct source *source,
 			    : pull_manifest(task, registry, &top, all ? NULL : &want, err);
 }
 
+const struct image_ref *pull_reference(void)
+{
+	return &prepared.ref;
+}
+
+struct registry_options pull_options(void)
+{
+	return prepared.sources[prepared.source_count - 1].options;
+}
+
 int verb_pull(struct task *task, json_t **ret_result, struct err *err)
 {
 	CLEANUP(descriptor_release) struct descriptor document = { 0 };

@@ -12,36 +12,22 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "image/http.h"
 #include "image/manifest.h"
+#include "image/registry_internal.h"
 
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS 10000
 #define RETRY_AFTER_MAX_MS 60000
-#define IDLE_MAX 16
+#define REFUSAL_MAX_BYTES (64 * 1024)
 #define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 #define CA_MAX_BYTES (4 * 1024 * 1024)
 #define ACCEPT_MANIFESTS \
 	MEDIA_OCI_INDEX ", " MEDIA_DOCKER_LIST ", " MEDIA_OCI_MANIFEST ", " MEDIA_DOCKER_MANIFEST
-
-struct registry {
-	const struct image_ref *ref;            /* borrowed */
-	const struct registry_options *options; /* borrowed */
-	char *host;                             /* owned: where connections go */
-	char *image;                            /* owned: for errors */
-	char *scope;                            /* owned: of tokens */
-	struct http_options http;               /* owned members */
-	pthread_mutex_t lock;                   /* of all below */
-	const char *scheme;                     /* "http" or "https" */
-	bool may_fall_back;          /* to http: an insecure host that has not answered yet */
-	char *authorization;         /* owned; NULL until challenged */
-	unsigned generation;         /* of authorization */
-	struct http *idle[IDLE_MAX]; /* owned */
-	size_t idle_count;
-};
 
 /* Whether plain HTTP is the rule for the host: loopback, RFC 1918 and our own DNS domain. */
 static bool is_local(const char *host, const char *dns_domain)
@@ -135,7 +121,10 @@ int registry_open(const struct image_ref *ref, const struct registry_options *op
 	if (str_ends(registry->host, "/"))
 		registry->host[strlen(registry->host) - 1] = '\0';
 	registry->image = image_ref_text(ref);
-	registry->scope = xasprintf("repository:%s:pull", ref->repository);
+	if (options->purpose != REGISTRY_LOGIN)
+		registry->scope =
+			xasprintf("repository:%s:%s", ref->repository,
+				  options->purpose == REGISTRY_PUSH ? "pull,push" : "pull");
 	registry->http = (struct http_options){
 		.insecure = strv_contains(options->insecure, host),
 		.stall_ms = options->stall_ms,
@@ -173,7 +162,7 @@ void registry_close(struct registry *registry)
 	free(registry);
 }
 
-static struct http *take_connection(struct registry *registry)
+struct http *registry_take_connection(struct registry *registry)
 {
 	struct http *http = NULL;
 
@@ -184,17 +173,17 @@ static struct http *take_connection(struct registry *registry)
 	return http ? http : http_new(&registry->http);
 }
 
-static void give_connection(struct registry *registry, struct http *http)
+void registry_give_connection(struct registry *registry, struct http *http)
 {
 	pthread_mutex_lock(&registry->lock);
-	if (http && registry->idle_count < IDLE_MAX)
+	if (http && registry->idle_count < REGISTRY_IDLE_MAX)
 		registry->idle[registry->idle_count++] = TAKE_PTR(http);
 	pthread_mutex_unlock(&registry->lock);
 	http_free(http);
 }
 
 /* Waits before attempt n (from 1): exponential with jitter, or what the server asked for. */
-static void back_off(const struct registry *registry, unsigned attempt, const char *retry_after)
+void registry_back_off(const struct registry *registry, unsigned attempt, const char *retry_after)
 {
 	uint64_t delay_ms = BACKOFF_FIRST_MS;
 	uint64_t until;
@@ -215,7 +204,7 @@ static void back_off(const struct registry *registry, unsigned attempt, const ch
 		poll(NULL, 0, 100);
 }
 
-static bool worth_retrying(int code)
+bool registry_worth_retrying(int code)
 {
 	return code == -ECONNREFUSED || code == -ECONNRESET || code == -ETIMEDOUT ||
 	       code == -EHOSTUNREACH || code == -EAGAIN;
@@ -284,6 +273,9 @@ static int authorize(struct registry *registry, struct http *http, const char *h
 	pthread_mutex_lock(&registry->lock); /* held over the exchange: one token is enough */
 	if (registry->generation == generation) {
 		r = challenge_parse(header, &challenge, err);
+		/* The first question of a push only reads; one token is for all of it. */
+		if (registry->options->purpose == REGISTRY_PUSH)
+			free(TAKE_PTR(challenge.scope));
 		if (r == 0)
 			r = challenge_answer(&challenge, &registry->options->credentials,
 					     registry->scope, str_eq(registry->scheme, "https"),
@@ -298,28 +290,43 @@ static int authorize(struct registry *registry, struct http *http, const char *h
 	return r;
 }
 
+static char *url_of(const struct registry *registry, const char *path)
+{
+	if (str_starts(path, "http://") || str_starts(path, "https://"))
+		return xstrdup(path);
+	if (path[0] == '/')
+		return xasprintf("%s://%s%s", registry->scheme, registry->host, path);
+	return xasprintf("%s://%s/v2/%s/%s", registry->scheme, registry->host,
+			 registry->ref->repository, path);
+}
+
+/* What we are is told to the registry alone, not to where it sends uploads. */
+static bool is_at_registry(const struct registry *registry, const char *url)
+{
+	AUTO_FREE char *start = xasprintf("%s://%s/", registry->scheme, registry->host);
+
+	return str_starts(url, start);
+}
+
 /* One exchange with the current authorization. */
-static int exchange(struct registry *registry, struct http *http, const char *path, uint64_t from,
+static int exchange(struct registry *registry, struct http *http, const struct registry_call *call,
 		    struct http_response *response, unsigned *ret_generation, struct err *err)
 {
+	struct http_request request = call->request;
 	AUTO_FREE char *authorization = NULL;
 	AUTO_FREE char *url = NULL;
 
 	pthread_mutex_lock(&registry->lock);
-	authorization = xstrdup(registry->authorization);
 	*ret_generation = registry->generation;
-	url = xasprintf("%s://%s/v2/%s/%s", registry->scheme, registry->host,
-			registry->ref->repository, path);
+	url = url_of(registry, call->path);
+	if (is_at_registry(registry, url))
+		authorization = xstrdup(registry->authorization);
 	pthread_mutex_unlock(&registry->lock);
-	return http_open(
-		http,
-		&(struct http_request){ .url = url,
-					.accept = from == 0 && str_after(path, "manifests/")
-							  ? ACCEPT_MANIFESTS
-							  : NULL,
-					.authorization = authorization,
-					.from = from },
-		response, err);
+	request.url = url;
+	request.authorization = authorization;
+	if (request.from == 0 && str_after(call->path, "manifests/"))
+		request.accept = ACCEPT_MANIFESTS;
+	return http_open(http, &request, response, err);
 }
 
 /* An insecure host that does not speak TLS: plain HTTP from now on. */
@@ -337,12 +344,38 @@ static bool fall_back(struct registry *registry, int code)
 	return did;
 }
 
-/* GETs path below the repository, with authentication and retries, up to a good response's head.
- * what names the thing in errors (NULL: the image). */
-static int get(struct registry *registry, struct http *http, const char *path, uint64_t from,
-	       const char *what, struct http_response *response, struct err *err)
+static bool is_good(const struct registry_call *call, const struct http_response *response)
 {
-	unsigned attempts = registry->options->attempts;
+	return (response->status >= 200 && response->status < 300) ||
+	       (response->status == 404 && call->may_miss);
+}
+
+/* What a registry says about why not (OCI distribution specification, "Error Codes"), for what is
+ * not told by the status. */
+static int refused_with_reason(const struct registry *registry, struct http *http,
+			       const struct http_response *response, const char *what,
+			       struct err *err)
+{
+	AUTO_FREE char *text = NULL;
+	AUTO_JSON json_t *answer = NULL;
+	const char *message = NULL;
+	size_t size = 0;
+	int r = refused(registry, response, what, err);
+
+	if (r != -EREMOTEIO || http_read_all(http, REFUSAL_MAX_BYTES, &text, &size, NULL) < 0 ||
+	    json_parse(str_or(text, ""), size, "an error", &answer, NULL) < 0)
+		return r;
+	message = json_get_string(json_array_get(json_get_array(answer, "errors"), 0), "message");
+	if (!message)
+		return r;
+	return err_set(err, r, "registry %s answered %ld for %s: %.200s", registry->ref->registry,
+		       response->status, registry->image, message);
+}
+
+int registry_call(struct registry *registry, struct http *http, const struct registry_call *call,
+		  struct http_response *response, struct err *err)
+{
+	unsigned attempts = call->once ? 1 : registry->options->attempts;
 	bool authorized = false;
 	int r;
 
@@ -350,8 +383,8 @@ static int get(struct registry *registry, struct http *http, const char *path, u
 		unsigned generation;
 
 		*response = (struct http_response){ 0 };
-		r = exchange(registry, http, path, from, response, &generation, err);
-		if (r == 0 && (response->status == 200 || response->status == 206))
+		r = exchange(registry, http, call, response, &generation, err);
+		if (r == 0 && is_good(call, response))
 			return 0;
 		if (r < 0 && fall_back(registry, r)) {
 			attempt--;
@@ -367,23 +400,34 @@ static int get(struct registry *registry, struct http *http, const char *path, u
 				r == 0; /* what a broken connection failed may be tried again */
 			if (r == -EACCES)
 				return refused(registry, &(struct http_response){ .status = 401 },
-					       what, err);
+					       call->what, err);
 			attempt++;
 		}
-		if (r < 0 && (!worth_retrying(r) || attempt >= attempts))
+		if (r < 0 && (!registry_worth_retrying(r) || attempt >= attempts))
 			return unreachable(registry, err);
 		if (r == 0 &&
 		    ((response->status != 429 && response->status < 500) || attempt >= attempts))
-			return refused(registry, response, what, err);
-		back_off(registry, attempt, response->retry_after);
+			return refused_with_reason(registry, http, response, call->what, err);
+		registry_back_off(registry, attempt, response->retry_after);
 	}
+}
+
+/* GETs path below the repository. what names the thing in errors (NULL: the image). */
+static int get(struct registry *registry, struct http *http, const char *path, uint64_t from,
+	       const char *what, struct http_response *response, struct err *err)
+{
+	const struct registry_call call = { .request = { .from = from },
+					    .path = path,
+					    .what = what };
+
+	return registry_call(registry, http, &call, response, err);
 }
 
 int registry_get_manifest(struct registry *registry, const char *reference,
 			  struct registry_document *ret_document, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("manifests/%s", reference);
-	struct http *http = take_connection(registry);
+	struct http *http = registry_take_connection(registry);
 	struct http_response response;
 	struct registry_document document = { 0 };
 	int r = 0;
@@ -393,14 +437,14 @@ int registry_get_manifest(struct registry *registry, const char *reference,
 		if (r < 0)
 			break;
 		r = http_read_all(http, CONTENT_DOCUMENT_MAX, &document.text, &document.size, err);
-		if (r == 0 || !worth_retrying(r)) {
+		if (r == 0 || !registry_worth_retrying(r)) {
 			if (r < 0)
 				err_context(err, "cannot read the manifest of %s", registry->image);
 			break;
 		}
 		unreachable(registry, err);
 	}
-	give_connection(registry, http);
+	registry_give_connection(registry, http);
 	if (r < 0)
 		return r;
 	memcpy(document.media_type, response.content_type, sizeof(document.media_type));
@@ -453,10 +497,10 @@ static ssize_t blob_read(struct stream *stream, const void **ret_data, struct er
 
 			self->open = false;
 			/* get() has retried what it can; here it is about bodies that break. */
-			if (!was_open || !worth_retrying((int)n) ||
+			if (!was_open || !registry_worth_retrying((int)n) ||
 			    ++self->failures >= self->registry->options->attempts)
 				return was_open ? unreachable(self->registry, err) : n;
-			back_off(self->registry, self->failures, NULL);
+			registry_back_off(self->registry, self->failures, NULL);
 			continue;
 		}
 		if ((uint64_t)n <= self->skip) {
@@ -477,7 +521,7 @@ static void blob_free(struct stream *stream)
 	struct blob_stream *self = (struct blob_stream *)stream;
 
 	if (self->stream.ended == 0) /* read to its end: the connection can be used again */
-		give_connection(self->registry, TAKE_PTR(self->http));
+		registry_give_connection(self->registry, TAKE_PTR(self->http));
 	http_free(self->http);
 	free(self->path);
 	free(self->what);
@@ -493,7 +537,7 @@ int registry_open_blob(struct registry *registry, const char *digest, uint64_t s
 
 	*self = (struct blob_stream){ .stream = { &ops, 1 },
 				      .registry = registry,
-				      .http = take_connection(registry),
+				      .http = registry_take_connection(registry),
 				      .path = xasprintf("blobs/%s", digest),
 				      .what = xasprintf("blob %s", digest),
 				      .offset = offset,

@@ -14,7 +14,14 @@
 #include "image/ref.h"
 #include "image/stream.h"
 
+enum registry_purpose {
+	REGISTRY_PULL,
+	REGISTRY_PUSH,
+	REGISTRY_LOGIN, /* of no repository */
+};
+
 struct registry_options {
+	enum registry_purpose purpose;
 	const char *scheme;     /* "http", "https", "auto" */
 	const char *dns_domain; /* hosts under it are local; NULL none */
 	char **insecure;        /* hosts whose certificates are not checked; may be NULL */
@@ -48,5 +55,18 @@ int registry_get_manifest(struct registry *registry, const char *reference,
  * size is left to the caller to notice. */
 int registry_open_blob(struct registry *registry, const char *digest, uint64_t size,
 		       uint64_t offset, struct stream **ret_stream, struct err *err);
+
+/* Writing (registry_push.c). Each may be asked for what is there already. */
+
+/* Sends a blob from fd (borrowed), unless it is there; from: another repository of the registry
+ * that may have it, or NULL. sent tells how far it is; *ret_was_there. */
+int registry_put_blob(struct registry *registry, const char *digest, int fd, uint64_t size,
+		      const char *from, void (*sent)(void *ctx, uint64_t bytes), void *ctx,
+		      bool *ret_was_there, struct err *err);
+/* Sends a manifest or index from fd (borrowed), named by tag or digest. */
+int registry_put_manifest(struct registry *registry, const char *reference, const char *media_type,
+			  int fd, uint64_t size, struct err *err);
+/* Asks the registry whether it lets us in. -EACCES when it does not. */
+int registry_check_login(struct registry *registry, struct err *err);
 
 #endif

@@ -10,6 +10,11 @@
 #include "image/task.h"
 
 int verb_pull(struct task *task, json_t **ret_result, struct err *err);
+int verb_push(struct task *task, json_t **ret_result, struct err *err);
+int verb_login(struct task *task, json_t **ret_result, struct err *err);
+int verb_keep_login(struct task *task, json_t **ret_result, struct err *err);
+int verb_drop_login(struct task *task, json_t **ret_result, struct err *err);
+int verb_list_logins(struct task *task, json_t **ret_result, struct err *err);
 int verb_load(struct task *task, json_t **ret_result, struct err *err);
 int verb_save(struct task *task, json_t **ret_result, struct err *err);
 int verb_import(struct task *task, json_t **ret_result, struct err *err);

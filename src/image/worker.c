@@ -40,13 +40,23 @@ struct verb {
 	const char *name;
 	int (*run)(struct task *task, json_t **ret_result, struct err *err);
 	bool exclusive; /* takes the content lock itself */
+	bool remote;    /* asks a registry: "reference" and who we are are looked up first */
+	bool personal;  /* the user's own files and programs, and nothing of anybody else's */
 };
 
 static const struct verb verbs[] = {
-	{ "pull", verb_pull, false },       { "load", verb_load, false },
-	{ "save", verb_save, false },       { "import", verb_import, false },
-	{ "prepare", verb_prepare, false }, { "import-builtin", verb_import_builtin, false },
-	{ "prune", verb_prune, true },
+	{ "pull", verb_pull, .remote = true },
+	{ "push", verb_push, .remote = true },
+	{ "login", verb_login, .remote = true },
+	{ "load", verb_load },
+	{ "save", verb_save },
+	{ "import", verb_import },
+	{ "prepare", verb_prepare },
+	{ "import-builtin", verb_import_builtin },
+	{ "prune", verb_prune, .exclusive = true },
+	{ "keep-login", verb_keep_login, .personal = true },
+	{ "drop-login", verb_drop_login, .personal = true },
+	{ "list-logins", verb_list_logins, .personal = true },
 };
 
 /* Ends the process when the other side closes the socket: nobody wants the result. */
@@ -96,9 +106,9 @@ static int run(struct task *task, json_t **ret_result, struct err *err)
 	if (!verb)
 		return err_set(err, -EINVAL, "unknown request '%s'", name);
 	r = blobs_prepare(task->root, err);
-	if (r == 0 && verb->run == verb_pull)
+	if (r == 0 && verb->remote)
 		r = pull_prepare(task, err);
-	if (r == 0)
+	if (r == 0 && !verb->personal)
 		r = confine(task, err);
 	if (r == 0)
 		r = store_open(task->root, &store, err);

@@ -14,6 +14,11 @@
  *(of docker.io: [scheme://]host), config_dir? (~/.docker), certs_dir? (<host>/ *.crt below it),
  *		credentials{username, password}?, dns_domain?, attempts?, stall_ms?
  *		→ {reference, digest}
+ *	push	reference, and as of pull, but for mirrors and all_platforms → {reference, digest}
+ *	login	reference (of any image of the registry), credentials, and as of pull → {}
+ *	keep-login	host, credentials, config_dir → {}
+ *	drop-login	host, config_dir → {}
+ *	list-logins	config_dir → {logins[{hostname, username?, created?, modified?}]}
  *	load	path? (else stdin)	→ {references[]}
  *	save	references[], platform?, path? (else stdout) → {references[]}
  *	import	path? (else stdin), reference, changes[]?, platform? → {reference, digest}

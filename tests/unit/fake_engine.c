@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/json.h"
+#include "engine/registry.h"
 
 struct fake_engine fake;
 
@@ -279,6 +280,39 @@ int engine_image_pull(struct engine *engine, const char *reference,
 	CALLED("pull %s %s %s %u%s\n", reference, str_or(fetch->platform, "-"), fetch->scheme,
 	       fetch->concurrency, all_platforms ? " all" : "");
 	return check_image(reference, ret_reference, err);
+}
+
+int engine_image_push(struct engine *engine, const char *reference,
+		      const struct push_options *options, char **ret_reference, struct err *err)
+{
+	CALLED("push %s %s %s\n", reference, str_or(options->platform, "-"), options->scheme);
+	return check_image(reference, ret_reference, err);
+}
+
+void login_list_release(struct login_list *list)
+{
+	VEC_FREE(list);
+}
+
+int engine_registry_login(struct engine *engine, const char *host, const char *scheme,
+			  const char *username, const char *password, struct err *err)
+{
+	CALLED("login %s %s %s %s\n", host, scheme, username, password);
+	return 0;
+}
+
+int engine_registry_logout(struct engine *engine, const char *host, struct err *err)
+{
+	CALLED("logout %s\n", host);
+	return 0;
+}
+
+int engine_registry_list(struct engine *engine, struct login_list *ret_list, struct err *err)
+{
+	VEC_PUSH(ret_list, ((struct login){ .host = (char *)"r.example",
+					    .username = (char *)"me",
+					    .created_at = 1000000000 }));
+	return 0;
 }
 
 int engine_image_load(struct engine *engine, const char *path, char ***ret_references,

@@ -331,10 +331,10 @@ static void collect_page(const char *path, char ***all)
 
 static void test_the_manual_has_every_option_and_no_other(void **state)
 {
-	static const char *const pages[] = { "hull.1",        "hull-run.1",    "hull-exec.1",
-					     "hull-copy.1",   "hull-start.1",  "hull-list.1",
-					     "hull-image.1",  "hull-system.1", "hull-network.1",
-					     "hull-volume.1", "hull-suspend.1" };
+	static const char *const pages[] = { "hull.1",        "hull-run.1",     "hull-exec.1",
+					     "hull-copy.1",   "hull-start.1",   "hull-list.1",
+					     "hull-image.1",  "hull-system.1",  "hull-network.1",
+					     "hull-volume.1", "hull-suspend.1", "hull-registry.1" };
 	const char *root = getenv("HULL_SOURCE_ROOT");
 	AUTO_STRV char **table = NULL;
 	AUTO_STRV char **manual = NULL;
@@ -755,6 +755,12 @@ static void test_images(void **state)
 	assert_int_equal(RUN("pull", "--arch", "arm64", "alpine"), 0);
 	assert_non_null(strstr(fake.calls.text, "pull alpine linux/arm64 auto 3\n"));
 	assert_string_equal(out, "alpine\n");
+	assert_int_equal(RUN("image", "push", "--scheme=https", "alpine"), 0);
+	assert_non_null(strstr(fake.calls.text, "push alpine - https\n"));
+	assert_string_equal(out, "alpine\n");
+	assert_int_equal(RUN("registry", "ls"), 0);
+	assert_string_equal(out, "HOSTNAME   USERNAME  MODIFIED  CREATED\n"
+				 "r.example  me                  2001-09-09T01:46:40Z\n");
 	assert_int_equal(RUN("image", "load", "-i", "x.tar"), 0);
 	assert_string_equal(out, "a\nb\n");
 	assert_int_equal(RUN("image", "save", "alpine"), 0);
