@@ -104,7 +104,9 @@ int volumes_usage(struct engine *engine, const struct container_list *containers
 /* Removes directories without a row. Best effort. */
 void volumes_prune_orphans(struct engine *engine, struct prune_result *result);
 
-/* secrets.c: reads what the caller gives at a start. */
+/* secrets.c: the socket of the caller's SSH agent, or NULL; owned by the caller. Then, what is read
+ * for a start. */
+char *secrets_agent(const struct engine *engine);
 int secrets_fill_launch(const struct engine *engine, const struct container_config *config,
 			struct launch *launch, struct err *err);
 

@@ -52,18 +52,22 @@ static int read_secret(const struct engine *engine, const struct secret_config *
 		     : 0;
 }
 
+char *secrets_agent(const struct engine *engine)
+{
+	const char *path = variable(engine, "SSH_AUTH_SOCK");
+
+	return path && *path ? xstrdup(path) : NULL;
+}
+
 int secrets_fill_launch(const struct engine *engine, const struct container_config *config,
 			struct launch *launch, struct err *err)
 {
-	const char *agent = variable(engine, "SSH_AUTH_SOCK");
 	size_t total = 0;
 	int r = 0;
 
-	if (config->ssh && !(agent && *agent))
+	if (config->ssh && !launch->ssh_socket)
 		return err_set(err, -ENOENT,
 			       "SSH_AUTH_SOCK is not set: there is no SSH agent to give to it");
-	if (config->ssh)
-		launch->ssh_socket = xstrdup(agent);
 	VEC_EACH (&config->secrets, it) {
 		struct launch_secret secret = { 0 };
 

@@ -95,6 +95,7 @@ static void fill_launch(struct engine *engine, const struct container *container
 	};
 	networks_fill_launch(engine, launch);
 	launch->share_server = path_join(engine->programs, "hull-share");
+	launch->ssh_socket = container->config.ssh ? secrets_agent(engine) : NULL;
 	if (stdio)
 		launch->attach = (stdio->input ? CTL_ATTACH_INPUT : 0u) |
 				 (stdio->output ? CTL_ATTACH_OUTPUT : 0u);

@@ -184,14 +184,13 @@ static void echo_create(int dir, const char *name, mode_t type)
 		mknodat(dir, name, type | 0644, 0);
 }
 
-/* Through an O_PATH descriptor, so that no link of the container's is followed. */
-static void echo_change(int dir, const char *name, uint8_t op)
+/* By an O_PATH descriptor, so that no link of the container's is followed. */
+static void echo_change(int fd, uint8_t op)
 {
-	AUTO_CLOSE int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	char path[64];
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || S_ISLNK(st.st_mode))
+	if (fstat(fd, &st) < 0 || S_ISLNK(st.st_mode))
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (op == SHARE_ECHO_ATTRIB) {
@@ -211,7 +210,12 @@ static void echo(int root, const uint8_t *payload, size_t size)
 	char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	AUTO_CLOSE int dir = -1;
+	AUTO_CLOSE int changed = -1;
 
+	if (!*path) {
+		echo_change(root, payload[0]); /* the share is a file */
+		return;
+	}
 	if (slash)
 		*slash = '\0';
 	dir = sys_open_no_links(root, slash ? path : ".", O_PATH | O_DIRECTORY);
@@ -221,8 +225,8 @@ static void echo(int root, const uint8_t *payload, size_t size)
 		echo_create(dir, name, type);
 	else if (payload[0] == SHARE_ECHO_DELETE)
 		unlinkat(dir, name, S_ISDIR(type) ? AT_REMOVEDIR : 0);
-	else
-		echo_change(dir, name, payload[0]);
+	else if ((changed = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)) >= 0)
+		echo_change(changed, payload[0]);
 }
 
 static void *serve_notes(void *unused)

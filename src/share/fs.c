@@ -174,7 +174,7 @@ static void own_place(struct call *call, const struct node *dir, const char *nam
 static void own_node(struct call *call, const struct node *node)
 {
 	own_place(call, node->parent, node->name);
-	if (node->is_dir)
+	if (node->is_dir || !node->parent)
 		own_place(call, node, "");
 }
 
@@ -278,9 +278,9 @@ static void fill_attr(const struct share *share, const struct stat *st, const ch
  * be used to change it. */
 static uint64_t validity(const struct node *node, const struct stat *st)
 {
-	const struct node *watched = node->is_dir ? node : node->parent;
+	const struct node *watched = node->is_dir || !node->parent ? node : node->parent;
 
-	if (!watched || watched->watch < 0 || (!node->is_dir && st->st_nlink > 1))
+	if (watched->watch < 0 || (!node->is_dir && st->st_nlink > 1))
 		return 0;
 	return VALID_SECONDS;
 }
@@ -534,8 +534,10 @@ static int rename_to(struct call *call, uint64_t new_dir, unsigned flags)
 	}
 	node = node_find_child(nodes, call->node, call->name);
 	other = node_find_child(nodes, to, call->name2);
-	if (node && node == other)
+	if (node && node == other) {
+		own_end(call); /* two names of one file: nothing happens */
 		return 0;
+	}
 	if (other && flags & RENAME_EXCHANGE) {
 		node_detach(nodes, other);
 		if (node)

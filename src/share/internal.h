@@ -82,8 +82,8 @@ struct watch_own {
 	} places[4];
 	size_t count;
 };
-/* Watches a directory known by an O_PATH descriptor. */
-void watch_add(struct share *share, struct node *dir, int path_fd);
+/* Watches a directory, or the file that is the root, known by an O_PATH descriptor. */
+void watch_add(struct share *share, struct node *node, int path_fd);
 /* Takes all that has happened; what own (or NULL) names is the server's own doing. */
 void watch_drain(struct share_server *server, const struct watch_own *own);
 /* Sends notes, as many as the guest may have. */

@@ -68,8 +68,7 @@ int share_server_add(struct share_server *server, int root_fd, bool read_only, s
 				 .read_only = read_only };
 	node_table_init(&share->nodes, &st);
 	server->share_count++;
-	if (S_ISDIR(st.st_mode))
-		watch_add(share, node_find(&share->nodes, NODE_ROOT), root_fd);
+	watch_add(share, node_find(&share->nodes, NODE_ROOT), root_fd);
 	return 0;
 }
 

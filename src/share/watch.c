@@ -2,6 +2,7 @@
 /* Changes that others make on the host, and what the guest is told of them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -13,11 +14,11 @@
 #include "base/str.h"
 #include "share/internal.h"
 
-#define WATCHED                                                                           \
-	(IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | \
-	 IN_MOVED_TO | IN_ONLYDIR | IN_EXCL_UNLINK)
+#define WATCHED_OF_FILE (IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE)
+#define WATCHED \
+	(WATCHED_OF_FILE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_EXCL_UNLINK)
 
-void watch_add(struct share *share, struct node *dir, int path_fd)
+void watch_add(struct share *share, struct node *node, int path_fd)
 {
 	struct share_server *server = share->server;
 	struct node *other;
@@ -27,13 +28,14 @@ void watch_add(struct share *share, struct node *dir, int path_fd)
 	if (server->events < 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
-	watch = inotify_add_watch(server->events, path, WATCHED);
+	watch = inotify_add_watch(server->events, path,
+				  node->is_dir ? WATCHED | IN_ONLYDIR : WATCHED_OF_FILE);
 	if (watch < 0)
 		return; /* not allowed, or too many: the guest does not cache it then */
 	other = node_find_watch(&share->nodes, watch);
-	if (other && other != dir)
+	if (other && other != node)
 		node_set_watch(&share->nodes, other, -1);
-	node_set_watch(&share->nodes, dir, watch);
+	node_set_watch(&share->nodes, node, watch);
 }
 
 /* --- notes --- */
@@ -159,37 +161,36 @@ static void forget_attributes(struct share *share, const struct node *node)
 			    put_inval_inode(server, node->id, -1));
 }
 
+/* 0 when there is no path to it any more. */
 static size_t put_echo(struct share_server *server, const struct note *note)
 {
 	uint8_t *out = server->out + SHARE_HEADER_SIZE;
 	char *path = (char *)out + SHARE_ECHO_FIXED;
-	size_t room = 4096 + 1;
+	size_t name = note->dir ? strlen(note->name) : 0;
 	size_t length;
 
 	out[0] = note->op;
 	le_put32(out + 1, note->st.st_mode & S_IFMT);
-	if (node_path(note->dir ? note->dir : note->node, path, room) < 0)
-		path[0] = '\0';
+	if (node_path(note->dir ? note->dir : note->node, path, PATH_MAX) < 0)
+		return 0;
 	length = strlen(path);
+	if (length + name + 2 > PATH_MAX)
+		return 0;
 	if (note->dir) {
-		size_t name = strlen(note->name);
-
-		if (length + name + 2 > room)
-			length = 0;
 		if (length)
 			path[length++] = '/';
 		memcpy(path + length, note->name, name + 1);
-		length += name;
 	}
-	return SHARE_ECHO_FIXED + length + 1;
+	return SHARE_ECHO_FIXED + length + name + 1;
 }
 
 static void send_note(struct share_server *server, const struct note *note)
 {
 	uint16_t share = note->share->index;
+	size_t size = note->op ? put_echo(server, note) : 0;
 
-	if (note->op)
-		server_send(server, share, SHARE_ECHO, put_echo(server, note));
+	if (size)
+		server_send(server, share, SHARE_ECHO, size);
 	else if (note->dir)
 		server_send(server, share, SHARE_NOTIFY,
 			    put_inval_entry(server, note->dir->id, note->name));
@@ -270,6 +271,22 @@ static void on_new(struct share *share, struct node *dir, const char *name, bool
 		note_add(share, SHARE_ECHO_CLOSE, dir, name, NULL, &st);
 }
 
+/* A share that is a single file. */
+static void on_root_changed(struct share *share, struct node *root, uint8_t op)
+{
+	forget_attributes(share, root);
+	if (op == SHARE_ECHO_MODIFY)
+		note_add(share, 0, NULL, NULL, root, NULL);
+	note_add(share, op, NULL, NULL, root, NULL);
+}
+
+static uint8_t change_of(uint32_t mask)
+{
+	return mask & IN_MODIFY        ? SHARE_ECHO_MODIFY
+	       : mask & IN_CLOSE_WRITE ? SHARE_ECHO_CLOSE
+				       : SHARE_ECHO_ATTRIB;
+}
+
 static bool is_own(const struct watch_own *own, const struct share *share,
 		   const struct inotify_event *event)
 {
@@ -287,6 +304,8 @@ static void take_event(struct share *share, struct node *dir, const struct inoti
 {
 	if (event->mask & IN_IGNORED) {
 		node_set_watch(&share->nodes, dir, -1);
+	} else if (!dir->is_dir) {
+		on_root_changed(share, dir, change_of(event->mask));
 	} else if (!event->len) {
 		if (event->mask & IN_ATTRIB)
 			forget_attributes(share, dir);
@@ -295,10 +314,7 @@ static void take_event(struct share *share, struct node *dir, const struct inoti
 	} else if (event->mask & (IN_CREATE | IN_MOVED_TO)) {
 		on_new(share, dir, event->name, event->mask & IN_MOVED_TO);
 	} else {
-		on_changed(share, dir, event->name,
-			   event->mask & IN_MODIFY        ? SHARE_ECHO_MODIFY
-			   : event->mask & IN_CLOSE_WRITE ? SHARE_ECHO_CLOSE
-							  : SHARE_ECHO_ATTRIB);
+		on_changed(share, dir, event->name, change_of(event->mask));
 	}
 }
 

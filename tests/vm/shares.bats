@@ -105,7 +105,7 @@ start_with() {
 		ln -s "$out" d/link && mv -T d/real d/aside && mv -T d/link d/real
 		rm d/real && mv -T d/aside d/real
 	done &
-	run in_container 'i=0; while [ $i -lt 40 ]; do cat /mnt/real/secret; echo planted > /mnt/real/planted$i; i=$((i+1)); done'
+	run in_container 'i=0; while [ $i -lt 15 ]; do cat /mnt/real/secret; echo planted > /mnt/real/planted$i; i=$((i+1)); done'
 	wait
 	refute_line secret
 	assert_line inside

@@ -37,6 +37,7 @@ teardown() {
 	# Nobody listens any more; then somebody does again.
 	kill "$server"
 	wait "$server" || true
+	rm host.sock
 	run hull exec -i box /tool connect /var/run/app.sock < /dev/null
 	assert_output ''
 	serve host.sock

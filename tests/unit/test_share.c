@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hull-share as a hostile guest sees it: frames and FUSE requests over a socket pair, in a
+ * directory of the test's own. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/sock.h"
+#include "proto/share.h"
+#include "share/server.h"
+
+#define ECHO_TASK 77
+#define TASK 5
+#define GUEST_UID 1000
+#define GUEST_GID 1001
+
+struct guest {
+	struct share_server *server;
+	int sock;
+	uint64_t unique;
+	uint32_t task, uid, gid;
+	/* the last answer */
+	struct fuse_out_header out;
+	uint8_t data[SHARE_PAYLOAD_MAX];
+	/* notes that came before it */
+	struct {
+		uint8_t op;
+		char path[256];
+	} echoes[64];
+	size_t echo_count;
+	size_t forgotten; /* notifications */
+};
+
+static void send_bytes(struct guest *guest, const void *data, size_t size)
+{
+	assert_int_equal(fd_write_all(guest->sock, data, size), 0);
+}
+
+static void send_frame(struct guest *guest, uint16_t share, uint16_t type, const void *data,
+		       size_t size)
+{
+	struct share_header header = { (uint32_t)size, share, type };
+	uint8_t bytes[SHARE_HEADER_SIZE];
+
+	share_header_encode(&header, bytes);
+	send_bytes(guest, bytes, sizeof(bytes));
+	send_bytes(guest, data, size);
+}
+
+static void hello(struct guest *guest)
+{
+	uint8_t data[12];
+
+	le_put32(data, GUEST_UID);
+	le_put32(data + 4, GUEST_GID);
+	le_put32(data + 8, ECHO_TASK);
+	send_frame(guest, 0, SHARE_HELLO, data, sizeof(data));
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+}
+
+static struct guest *guest_new(const char *path, bool read_only)
+{
+	struct guest *guest = xcalloc(1, sizeof(*guest));
+	struct err err = { 0 };
+	int pair[2];
+
+	guest->task = TASK;
+	assert_int_equal(sock_pair(pair, &err), 0);
+	guest->sock = pair[1];
+	guest->server = share_server_new(pair[0]);
+	assert_int_equal(
+		share_server_add(guest->server, open(path, O_PATH | O_CLOEXEC), read_only, &err),
+		0);
+	hello(guest);
+	return guest;
+}
+
+static void guest_free(struct guest *guest)
+{
+	share_server_free(guest->server);
+	close(guest->sock);
+	free(guest);
+}
+
+static bool take_frame(struct guest *guest, struct share_header *header)
+{
+	uint8_t bytes[SHARE_HEADER_SIZE];
+
+	if (recv(guest->sock, bytes, sizeof(bytes), MSG_DONTWAIT) != sizeof(bytes))
+		return false;
+	assert_true(share_header_decode(bytes, header));
+	assert_int_equal(fd_read_exact(guest->sock, guest->data, header->length), 0);
+	return true;
+}
+
+/* Everything that has come; true once the answer to `unique` was among it. */
+static bool drain(struct guest *guest, uint64_t unique)
+{
+	struct share_header header;
+
+	while (take_frame(guest, &header)) {
+		if (header.type == SHARE_ECHO) {
+			guest->echoes[guest->echo_count].op = guest->data[0];
+			snprintf(guest->echoes[guest->echo_count++].path, 256, "%s",
+				 (const char *)guest->data + SHARE_ECHO_FIXED);
+			continue;
+		}
+		memcpy(&guest->out, guest->data, sizeof(guest->out));
+		assert_int_equal(guest->out.len, header.length);
+		if (guest->out.unique == 0) {
+			guest->forgotten++;
+			continue;
+		}
+		memmove(guest->data, guest->data + sizeof(guest->out),
+			header.length - sizeof(guest->out));
+		assert_int_equal(guest->out.unique, unique);
+		return true;
+	}
+	return false;
+}
+
+/* fixed, then names and data; returns the answer's error. */
+static int request(struct guest *guest, uint32_t opcode, uint64_t node, const void *fixed,
+		   size_t fixed_size, const void *rest, size_t rest_size)
+{
+	size_t size = sizeof(struct fuse_in_header) + fixed_size + rest_size;
+	AUTO_FREE uint8_t *bytes = xcalloc(1, size);
+	struct fuse_in_header in = { .len = (uint32_t)size,
+				     .opcode = opcode,
+				     .unique = ++guest->unique,
+				     .nodeid = node,
+				     .uid = guest->uid,
+				     .gid = guest->gid,
+				     .pid = guest->task };
+
+	memcpy(bytes, &in, sizeof(in));
+	if (fixed_size)
+		memcpy(bytes + sizeof(in), fixed, fixed_size);
+	if (rest_size)
+		memcpy(bytes + sizeof(in) + fixed_size, rest, rest_size);
+	send_frame(guest, 0, SHARE_FUSE, bytes, size);
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	while (!drain(guest, guest->unique))
+		assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	return guest->out.error;
+}
+
+static int named(struct guest *guest, uint32_t opcode, uint64_t node, const char *name)
+{
+	return request(guest, opcode, node, NULL, 0, name, strlen(name) + 1);
+}
+
+static struct fuse_entry_out entry_of(const struct guest *guest)
+{
+	struct fuse_entry_out entry;
+
+	memcpy(&entry, guest->data, sizeof(entry));
+	return entry;
+}
+
+static uint64_t lookup(struct guest *guest, uint64_t node, const char *name)
+{
+	assert_int_equal(named(guest, FUSE_LOOKUP, node, name), 0);
+	return entry_of(guest).nodeid;
+}
+
+static int open_node(struct guest *guest, uint64_t node, uint32_t flags, uint64_t *ret_fh)
+{
+	struct fuse_open_in in = { .flags = flags };
+	int r = request(guest, FUSE_OPEN, node, &in, sizeof(in), NULL, 0);
+
+	if (r == 0)
+		*ret_fh = ((struct fuse_open_out *)(void *)guest->data)->fh;
+	return r;
+}
+
+static int create(struct guest *guest, uint64_t dir, const char *name, uint32_t mode,
+		  uint64_t *ret_node, uint64_t *ret_fh)
+{
+	struct fuse_create_in in = { .flags = O_RDWR, .mode = S_IFREG | mode };
+	struct fuse_open_out out;
+	int r = request(guest, FUSE_CREATE, dir, &in, sizeof(in), name, strlen(name) + 1);
+
+	if (r < 0)
+		return r;
+	memcpy(&out, guest->data + sizeof(struct fuse_entry_out), sizeof(out));
+	*ret_node = entry_of(guest).nodeid;
+	*ret_fh = out.fh;
+	return 0;
+}
+
+static int write_at(struct guest *guest, uint64_t node, uint64_t fh, const char *text)
+{
+	struct fuse_write_in in = { .fh = fh, .size = (uint32_t)strlen(text) };
+
+	return request(guest, FUSE_WRITE, node, &in, sizeof(in), text, strlen(text));
+}
+
+static int read_at(struct guest *guest, uint64_t node, uint64_t fh)
+{
+	struct fuse_read_in in = { .fh = fh, .size = 4096 };
+
+	return request(guest, FUSE_READ, node, &in, sizeof(in), NULL, 0);
+}
+
+static int release(struct guest *guest, uint64_t node, uint64_t fh)
+{
+	struct fuse_release_in in = { .fh = fh };
+
+	return request(guest, FUSE_RELEASE, node, &in, sizeof(in), NULL, 0);
+}
+
+static void put_file(const char *dir, const char *name, const char *text)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644, false, NULL), 0);
+}
+
+static void assert_file(const char *dir, const char *name, const char *text)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	AUTO_FREE char *found = NULL;
+
+	assert_int_equal(file_read(path, 4096, &found, NULL, NULL), 0);
+	assert_string_equal(found, text);
+}
+
+static bool has_echo(const struct guest *guest, uint8_t op, const char *path)
+{
+	for (size_t i = 0; i < guest->echo_count; i++)
+		if (guest->echoes[i].op == op && strcmp(guest->echoes[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+static void test_files_are_made_written_read_and_removed(void **state)
+{
+	struct guest *guest = guest_new(*state, false);
+	struct fuse_init_in init = { .major = FUSE_KERNEL_VERSION, .minor = 37, .flags = ~0u };
+	uint64_t node = 0;
+	uint64_t fh = 0;
+
+	assert_int_equal(request(guest, FUSE_INIT, 0, &init, sizeof(init), NULL, 0), 0);
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "f", 0640, &node, &fh), 0);
+	assert_int_equal(write_at(guest, node, fh, "hello"), 0);
+	assert_file(*state, "f", "hello");
+	assert_int_equal(read_at(guest, node, fh), 0);
+	assert_memory_equal(guest->data, "hello", 5);
+	assert_int_equal(lookup(guest, FUSE_ROOT_ID, "f"), node);
+	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "f"), 0);
+	/* What is open stays. */
+	assert_int_equal(read_at(guest, node, fh), 0);
+	assert_memory_equal(guest->data, "hello", 5);
+	assert_int_equal(release(guest, node, fh), 0);
+	assert_int_equal(read_at(guest, node, fh), -EBADF);
+	/* That there is none may be remembered. */
+	assert_int_equal(named(guest, FUSE_LOOKUP, FUSE_ROOT_ID, "f"), 0);
+	assert_int_equal(entry_of(guest).nodeid, 0);
+	guest_free(guest);
+}
+
+static void test_names_are_single_components(void **state)
+{
+	static const char *const names[] = { ".", "..", "a/b", "/etc/passwd", "../x", "" };
+	struct guest *guest = guest_new(*state, false);
+	char long_name[300];
+
+	memset(long_name, 'x', sizeof(long_name));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		assert_int_equal(named(guest, FUSE_LOOKUP, FUSE_ROOT_ID, names[i]), -EINVAL);
+		assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, names[i]), -EINVAL);
+	}
+	/* No NUL, or too long. */
+	assert_int_equal(request(guest, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, long_name, 10),
+			 -EINVAL);
+	long_name[299] = '\0';
+	assert_int_equal(request(guest, FUSE_LOOKUP, FUSE_ROOT_ID, NULL, 0, long_name, 300),
+			 -EINVAL);
+	/* The second name of two. */
+	struct fuse_rename_in rename = { .newdir = FUSE_ROOT_ID };
+
+	assert_int_equal(
+		request(guest, FUSE_RENAME, FUSE_ROOT_ID, &rename, sizeof(rename), "a\0../b", 7),
+		-EINVAL);
+	assert_int_equal(request(guest, FUSE_RENAME, FUSE_ROOT_ID, &rename, sizeof(rename), "a", 2),
+			 -EINVAL);
+	guest_free(guest);
+}
+
+static void test_links_lead_nowhere(void **state)
+{
+	AUTO_FREE char *outside = path_join(*state, "outside");
+	AUTO_FREE char *inside = path_join(*state, "inside");
+	AUTO_FREE char *sub = path_join(*state, "inside/sub");
+	AUTO_FREE char *aside = path_join(*state, "inside/aside");
+	AUTO_FREE char *link_path = path_join(*state, "inside/link");
+	struct guest *guest;
+	uint64_t dir;
+	uint64_t node;
+	uint64_t fh = 0;
+
+	assert_int_equal(path_make_dirs(outside, 0755, NULL), 0);
+	assert_int_equal(path_make_dirs(sub, 0755, NULL), 0);
+	put_file(outside, "secret", "secret");
+	put_file(sub, "secret", "ours");
+	assert_int_equal(symlink("../outside/secret", link_path), 0);
+	guest = guest_new(inside, false);
+	node = lookup(guest, FUSE_ROOT_ID, "link");
+	assert_true(S_ISLNK(entry_of(guest).attr.mode));
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh), -EACCES);
+	assert_int_equal(request(guest, FUSE_READLINK, node, NULL, 0, NULL, 0), 0);
+	assert_memory_equal(guest->data, "../outside/secret", 17);
+	assert_int_equal(named(guest, FUSE_LOOKUP, node, "x"), -ENOTDIR);
+	/* A directory that the guest knows becomes a link. */
+	dir = lookup(guest, FUSE_ROOT_ID, "sub");
+	node = lookup(guest, dir, "secret");
+	assert_int_equal(rename(sub, aside), 0);
+	assert_int_equal(symlink("../outside", sub), 0);
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh), -ESTALE);
+	assert_int_equal(named(guest, FUSE_LOOKUP, dir, "secret"), -ESTALE);
+	assert_int_equal(named(guest, FUSE_UNLINK, dir, "secret"), -ESTALE);
+	assert_file(outside, "secret", "secret");
+	guest_free(guest);
+}
+
+static void test_read_only_refuses_all_that_writes(void **state)
+{
+	struct fuse_setattr_in size = { .valid = FATTR_SIZE };
+	struct fuse_mkdir_in dir = { .mode = 0755 };
+	struct fuse_mknod_in nod = { .mode = S_IFREG | 0644 };
+	struct fuse_rename_in rename = { .newdir = FUSE_ROOT_ID };
+	struct fuse_link_in link = { 0 };
+	struct guest *guest;
+	uint64_t node;
+	uint64_t fh = 0;
+
+	put_file(*state, "f", "old");
+	guest = guest_new(*state, true);
+	node = link.oldnodeid = lookup(guest, FUSE_ROOT_ID, "f");
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "g", 0644, &node, &fh), -EROFS);
+	assert_int_equal(open_node(guest, node, O_WRONLY, &fh), -EROFS);
+	assert_int_equal(open_node(guest, node, O_RDWR, &fh), -EROFS);
+	assert_int_equal(open_node(guest, node, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	assert_int_equal(request(guest, FUSE_SETATTR, node, &size, sizeof(size), NULL, 0), -EROFS);
+	assert_int_equal(request(guest, FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof(dir), "d", 2),
+			 -EROFS);
+	assert_int_equal(request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "n", 2),
+			 -EROFS);
+	assert_int_equal(
+		request(guest, FUSE_RENAME, FUSE_ROOT_ID, &rename, sizeof(rename), "f\0g", 4),
+		-EROFS);
+	assert_int_equal(request(guest, FUSE_LINK, FUSE_ROOT_ID, &link, sizeof(link), "g", 2),
+			 -EROFS);
+	assert_int_equal(request(guest, FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "l\0f", 4), -EROFS);
+	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "f"), -EROFS);
+	/* A task that pretends to be the echo's changes nothing either. */
+	guest->task = ECHO_TASK;
+	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "f"), 0);
+	request(guest, FUSE_SETATTR, node, &size, sizeof(size), NULL, 0);
+	request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "n", 2);
+	guest->task = TASK;
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh), 0);
+	assert_int_equal(write_at(guest, node, fh, "new"), -EROFS);
+	assert_file(*state, "f", "old");
+	guest_free(guest);
+}
+
+static void test_what_would_hurt_the_host_is_not_made(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "f");
+	AUTO_FREE char *fifo = path_join(*state, "fifo");
+	struct fuse_mknod_in nod = { .mode = S_IFCHR | 0666, .rdev = 0x103 };
+	struct fuse_setattr_in mode = { .valid = FATTR_MODE, .mode = S_IFREG | 06755 };
+	struct guest *guest = guest_new(*state, false);
+	struct stat st;
+	uint64_t node = 0;
+	uint64_t fh = 0;
+
+	assert_int_equal(request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "d", 2),
+			 -EPERM);
+	nod.mode = S_IFBLK | 0666;
+	assert_int_equal(request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "d", 2),
+			 -EPERM);
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "f", 06755, &node, &fh), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(request(guest, FUSE_SETATTR, node, &mode, sizeof(mode), NULL, 0), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	/* What is no file does not keep the server waiting. */
+	assert_int_equal(mkfifo(fifo, 0644), 0);
+	assert_int_equal(open_node(guest, lookup(guest, FUSE_ROOT_ID, "fifo"), O_RDONLY, &fh),
+			 -EACCES);
+	guest_free(guest);
+}
+
+static void test_broken_requests_are_refused(void **state)
+{
+	struct guest *guest = guest_new(*state, false);
+	struct fuse_in_header in = { .len = 1000, .opcode = FUSE_GETATTR };
+	struct fuse_write_in write_in = { .fh = 0, .size = 100 };
+	struct fuse_forget_in forget = { .nlookup = UINT64_MAX };
+	uint64_t node = 0;
+	uint64_t fh = 0;
+
+	assert_int_equal(request(guest, 9999, FUSE_ROOT_ID, NULL, 0, NULL, 0), -ENOSYS);
+	assert_int_equal(request(guest, FUSE_GETXATTR, FUSE_ROOT_ID, NULL, 0, NULL, 0), -ENOSYS);
+	assert_int_equal(request(guest, FUSE_GETATTR, FUSE_ROOT_ID, NULL, 0, NULL, 0), -EINVAL);
+	assert_int_equal(read_at(guest, 12345, 0), -ESTALE);
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "f", 0644, &node, &fh), 0);
+	assert_int_equal(read_at(guest, node, fh + 1), -EBADF);
+	assert_int_equal(read_at(guest, FUSE_ROOT_ID, fh), -EBADF); /* another's */
+	write_in.fh = fh;
+	assert_int_equal(request(guest, FUSE_WRITE, node, &write_in, sizeof(write_in), "short", 5),
+			 -EINVAL);
+	/* More forgotten than was known. */
+	in = (struct fuse_in_header){ .len = sizeof(in) + sizeof(forget),
+				      .opcode = FUSE_FORGET,
+				      .nodeid = node };
+	uint8_t bytes[sizeof(in) + sizeof(forget)];
+
+	memcpy(bytes, &in, sizeof(in));
+	memcpy(bytes + sizeof(in), &forget, sizeof(forget));
+	send_frame(guest, 0, SHARE_FUSE, bytes, sizeof(bytes));
+	assert_int_equal(read_at(guest, node, fh), 0); /* it is open */
+	assert_int_equal(release(guest, node, fh), 0);
+	assert_int_equal(read_at(guest, node, fh), -ESTALE);
+	/* What is no request at all ends the channel. */
+	in.len = 1000;
+	send_frame(guest, 0, SHARE_FUSE, &in, sizeof(in));
+	assert_int_equal(share_server_turn(guest->server, 1000), -EPROTO);
+	guest_free(guest);
+}
+
+static void test_frames_are_checked(void **state)
+{
+	static const struct {
+		uint16_t share, type;
+		uint32_t size;
+	} frames[] = {
+		{ 1, SHARE_FUSE, 40 },  { 0, SHARE_ECHO, 5 },   { 0, SHARE_NOTIFY, 40 },
+		{ 0, SHARE_HELLO, 11 }, { 0, SHARE_DONE, 3 },   { 0, 0, 0 },
+		{ 0, 99, 0 },           { 999, SHARE_FUSE, 0 }, { 0, SHARE_FUSE, 0 },
+	};
+	uint8_t bytes[64] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+		struct guest *guest = guest_new(*state, false);
+
+		send_frame(guest, frames[i].share, frames[i].type, bytes, frames[i].size);
+		assert_int_equal(share_server_turn(guest->server, 1000), -EPROTO);
+		guest_free(guest);
+	}
+	/* More done than was asked for. */
+	struct guest *guest = guest_new(*state, false);
+
+	le_put32(bytes, 1);
+	send_frame(guest, 0, SHARE_DONE, bytes, 4);
+	assert_int_equal(share_server_turn(guest->server, 1000), -EPROTO);
+	guest_free(guest);
+}
+
+static void test_changes_of_others_are_told_and_ours_are_not(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "f");
+	struct guest *guest;
+	uint64_t node = 0;
+	uint64_t fh = 0;
+
+	put_file(*state, "f", "old");
+	guest = guest_new(*state, false);
+	lookup(guest, FUSE_ROOT_ID, "f");
+	/* The guest's own. */
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "own", 0644, &node, &fh), 0);
+	assert_int_equal(write_at(guest, node, fh, "x"), 0);
+	assert_int_equal(release(guest, node, fh), 0);
+	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "own"), 0);
+	lookup(guest, FUSE_ROOT_ID, "f");
+	assert_int_equal(guest->echo_count, 0);
+	assert_int_equal(guest->forgotten, 0);
+	/* Others'. */
+	put_file(*state, "new", "x");
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_int_equal(write(fd, "er", 2), 2);
+	lookup(guest, FUSE_ROOT_ID, "f");
+	assert_int_equal(entry_of(guest).attr.size, 5);
+	named(guest, FUSE_LOOKUP, FUSE_ROOT_ID, "other");
+	assert_true(has_echo(guest, SHARE_ECHO_CREATE, "new"));
+	assert_true(has_echo(guest, SHARE_ECHO_MODIFY, "f"));
+	assert_true(guest->forgotten > 0);
+	/* The echoing task finds nothing where something is new, and makes nothing. */
+	struct fuse_mknod_in nod = { .mode = S_IFREG | 0600 };
+
+	guest->task = ECHO_TASK;
+	assert_int_equal(named(guest, FUSE_LOOKUP, FUSE_ROOT_ID, "new"), -ENOENT);
+	assert_int_equal(request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "new", 4), 0);
+	assert_int_equal(entry_of(guest).attr.size, 1);
+	assert_file(*state, "new", "x");
+	/* It finds what is gone, and removes nothing. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	drain(guest, 0);
+	assert_true(has_echo(guest, SHARE_ECHO_DELETE, "f"));
+	put_file(*state, "f", "again");
+	assert_int_equal(named(guest, FUSE_LOOKUP, FUSE_ROOT_ID, "f"), 0);
+	assert_true(entry_of(guest).nodeid != 0);
+	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "f"), 0);
+	assert_file(*state, "f", "again");
+	guest_free(guest);
+}
+
+static void owners_as_user(const char *dir)
+{
+	struct fuse_setattr_in owner = { .valid = FATTR_UID | FATTR_GID, .uid = 33, .gid = 34 };
+	struct guest *guest = guest_new(dir, false);
+	uint64_t node = 0;
+	uint64_t fh = 0;
+
+	guest->uid = GUEST_UID;
+	guest->gid = GUEST_GID;
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "own", 0644, &node, &fh), 0);
+	assert_int_equal(entry_of(guest).attr.uid, GUEST_UID);
+	assert_int_equal(entry_of(guest).attr.gid, GUEST_GID);
+	/* Another's, which root owns here. */
+	lookup(guest, FUSE_ROOT_ID, "root");
+	assert_int_equal(entry_of(guest).attr.uid, 65534);
+	/* Other owners are remembered, by the file. */
+	int r = request(guest, FUSE_SETATTR, node, &owner, sizeof(owner), NULL, 0);
+
+	if (r == 0) {
+		lookup(guest, FUSE_ROOT_ID, "own");
+		assert_int_equal(entry_of(guest).attr.uid, 33);
+		assert_int_equal(entry_of(guest).attr.gid, 34);
+		guest->uid = guest->gid = 55;
+		assert_int_equal(create(guest, FUSE_ROOT_ID, "theirs", 0644, &node, &fh), 0);
+		assert_int_equal(entry_of(guest).attr.uid, 55);
+	} else {
+		assert_int_equal(r, -EPERM); /* a file system without such attributes */
+	}
+	node = lookup(guest, FUSE_ROOT_ID, "root");
+	assert_int_equal(request(guest, FUSE_SETATTR, node, &owner, sizeof(owner), NULL, 0),
+			 -EPERM);
+	guest_free(guest);
+}
+
+static void test_owners_are_the_users(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "own");
+	struct stat st;
+	int status = 0;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip(); /* needs files of two users */
+	put_file(*state, "root", "x");
+	assert_int_equal(chown(*state, 1234, 1234), 0);
+	assert_int_equal(chmod(*state, 0755), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (setresgid(1234, 1234, 1234) < 0 || setresuid(1234, 1234, 1234) < 0)
+			_exit(2);
+		owners_as_user(*state);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, 1234);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_IN_DIR(test_files_are_made_written_read_and_removed),
+		TEST_IN_DIR(test_names_are_single_components),
+		TEST_IN_DIR(test_links_lead_nowhere),
+		TEST_IN_DIR(test_read_only_refuses_all_that_writes),
+		TEST_IN_DIR(test_what_would_hurt_the_host_is_not_made),
+		TEST_IN_DIR(test_broken_requests_are_refused),
+		TEST_IN_DIR(test_frames_are_checked),
+		TEST_IN_DIR(test_changes_of_others_are_told_and_ours_are_not),
+		TEST_IN_DIR(test_owners_are_the_users),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
