@@ -190,6 +190,17 @@ int engine_suspend(struct engine *engine, const char *id, struct err *err);
 /* Lets a suspended one go on, as engine_start does too. -EINVAL "container X is not suspended". */
 int engine_resume(struct engine *engine, const char *id, struct err *err);
 
+struct fork_options {
+	const char *source; /* a running container */
+	uint32_t count;     /* of copies */
+	const char *name;   /* one: its name; several: NAME-1, NAME-2 … NULL: generated ids */
+	const char *signal; /* for the main process of each, once it is who it is; NULL: none */
+};
+/* Makes running containers that go on as copies of one, which goes on too. *ret_ids: those that
+ * run, also when others failed; an owned string vector. */
+int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
+		struct err *err);
+
 /* What a prune removed: an array of strings; bytes that the host got back. */
 struct prune_result {
 	char **removed;

@@ -140,4 +140,16 @@ int state_fill_launch(struct engine *engine, const struct machine *machine, stru
 /* A suspended container becomes a stopped one. */
 int state_give_up(struct engine *engine, const struct container *container, struct err *err);
 
+/* start.c: a container, whose row, disk and lock are there, that begins as a copy of a machine. */
+struct copy_start {
+	const char *directory; /* of the saved machine */
+	uint32_t count;        /* of copies made with it */
+	uint32_t signal;       /* for its main process; 0: none */
+};
+int launch_copy(struct engine *engine, const struct container *container, int lock_fd,
+		const struct copy_start *copy, int *ret_client, struct err *err);
+/* Until its processes run. client (taken) is what launch_copy returned. */
+int await_start(struct engine *engine, const struct container *container, int client,
+		struct err *err);
+
 #endif

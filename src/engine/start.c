@@ -254,6 +254,35 @@ static int launch_container(struct engine *engine, const struct container *conta
 	return r;
 }
 
+int launch_copy(struct engine *engine, const struct container *container, int lock_fd,
+		const struct copy_start *copy, int *ret_client, struct err *err)
+{
+	CLEANUP(machine_release) struct machine machine = { 0 };
+	CLEANUP(launch_release) struct launch launch = { 0 };
+	CLEANUP(template_release) struct template template = { 0 };
+	const struct machine_needs needs = machine_needs_of(engine, &container->config);
+	int r = require_disk(engine, &container->config, err);
+
+	if (r == 0)
+		r = machine_choose(engine, &needs, &machine, err);
+	if (r < 0)
+		return r;
+	fill_launch(engine, container, &machine, NULL, &launch);
+	launch.saved_directory = xstrdup(copy->directory);
+	launch.origin = xstrdup(container->config.origin);
+	launch.is_copy = true;
+	launch.generation = container->config.generation;
+	launch.copy_index = container->config.fork_index;
+	launch.copy_count = copy->count;
+	launch.fork_signal = copy->signal;
+	/* Should it be started again when it ends, it starts from the beginning. */
+	if (engine->config.template && container->config.restart &&
+	    machine_template(engine, &machine, &template, NULL) == 0)
+		launch.template_directory = xstrdup(template.directory);
+	r = state_fill_launch(engine, &machine, &launch, err);
+	return r < 0 ? r : spawn_shim(engine, &launch, lock_fd, ret_client, err);
+}
+
 static struct attach_options attach_options_of(const struct stdio_options *stdio)
 {
 	struct attach_options options = { .until_started = !stdio };
@@ -271,6 +300,20 @@ struct started {
 	struct engine *engine;
 	const char *uuid;
 };
+
+static void on_started(void *ctx);
+
+int await_start(struct engine *engine, const struct container *container, int client,
+		struct err *err)
+{
+	struct started started = { .engine = engine, .uuid = container->uuid };
+	struct attach_options options = attach_options_of(NULL);
+	struct attach_result result = { 0 };
+
+	options.started = on_started;
+	options.started_ctx = &started;
+	return client_attach(client, 0, NULL, &options, &result, err);
+}
 
 static void on_started(void *ctx)
 {

@@ -31,25 +31,15 @@ int state_fill_launch(struct engine *engine, const struct machine *machine, stru
 	return 0;
 }
 
-/* A request to the shim of a container that runs. */
-static int request(struct engine *engine, const char *id, uint16_t type, const struct sbuf *payload,
-		   struct client_reply *ret_reply, struct err *err)
-{
-	CLEANUP(container_freep) struct container *container = NULL;
-	int r = engine_get(engine, id, &container, err);
-	int fd;
-
-	if (r < 0)
-		return r;
-	fd = client_connect(engine->root, container->uuid, NULL);
-	if (fd < 0)
-		return err_set(err, -EINVAL, "container %s is not running", container->config.id);
-	return client_request(fd, type, payload, ret_reply, err);
-}
-
 int engine_suspend(struct engine *engine, const char *id, struct err *err)
 {
-	return request(engine, id, CTL_SUSPEND, NULL, NULL, err);
+	CLEANUP(container_freep) struct container *container = NULL;
+	int fd = -1;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r == 0)
+		r = container_connect(engine, container, &fd, err);
+	return r < 0 ? r : client_request(fd, CTL_SUSPEND, NULL, NULL, err);
 }
 
 int engine_resume(struct engine *engine, const char *id, struct err *err)

@@ -29,6 +29,7 @@
 #include "guest/rejoin.h"
 #include "guest/shares.h"
 #include "guest/socket_mounts.h"
+#include "guest/sockets.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
 #include "proto/msg_state.h"
@@ -513,7 +514,7 @@ static int handle_thaw(struct agent *agent)
 /* What the copied container takes over from the session that it is told. */
 static int adopt_session(struct agent *agent, const struct msg_rejoin *rejoin, struct err *err)
 {
-	size_t mount_count = agent->session.mount_count;
+	struct msg_session old = agent->session;
 	uint8_t *bytes = xmemdup(rejoin->session, rejoin->session_size);
 	struct msg_session session = { 0 };
 	int r = msg_session_decode(bytes, rejoin->session_size, &session);
@@ -522,20 +523,22 @@ static int adopt_session(struct agent *agent, const struct msg_rejoin *rejoin, s
 		free(bytes);
 		return err_set(err, r, "the session cannot be read: %m");
 	}
-	msg_session_release(&agent->session);
 	free(agent->session_bytes);
 	agent->session = session;
 	agent->session_bytes = bytes;
 	agent->session_size = rejoin->session_size;
-	if (agent->session.mount_count != mount_count)
-		log_warning("the mounts stay as they were");
 	r = clock_set_entropy(session.entropy, sizeof(session.entropy));
 	if (r < 0)
 		return err_set(err, r, "cannot seed the random generator: %m");
 	r = clock_set_wall(session.wall_clock_ns);
 	if (r < 0)
 		return err_set(err, r, "cannot set the clock: %m");
-	return rejoin->is_copy ? rejoin_identity(&agent->stage, rejoin, &session, err) : 0;
+	if (rejoin->is_copy)
+		r = net_replace(session.interfaces, session.interface_count, err);
+	msg_session_release(&old);
+	sockets_abort_outside();
+	return r == 0 && rejoin->is_copy ? rejoin_identity(&agent->stage, rejoin, &session, err)
+					 : r;
 }
 
 static int rejoin_processes(struct agent *agent, const struct msg_rejoin *rejoin, struct err *err)

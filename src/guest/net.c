@@ -29,6 +29,7 @@
 #define TEMPLATE_MAC "52:54:00:00:00:"
 #define REQUEST_MAX 8192 /* of all messages of a session */
 #define REQUESTS_MAX 64
+#define ADDRESSES_MAX 64 /* of an interface that is emptied */
 
 /* Between hull-init, the process that sets up, and the container's process. */
 struct order {
@@ -223,13 +224,15 @@ static bool is_zero(const uint8_t *data, size_t size)
 	return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
-static void add_link(struct requests *requests, int index, const struct msg_interface *interface)
+/* interface NULL: it keeps its identity. */
+static void add_link(struct requests *requests, int index, bool up,
+		     const struct msg_interface *interface)
 {
 	struct ifinfomsg *info = begin(requests, "set up the link", RTM_SETLINK, 0, sizeof(*info));
 
 	info->ifi_index = index;
 	info->ifi_change = IFF_UP;
-	info->ifi_flags = interface ? IFF_UP : 0;
+	info->ifi_flags = up ? IFF_UP : 0;
 	if (interface) {
 		add_attribute(requests, IFLA_ADDRESS, interface->mac, sizeof(interface->mac));
 		if (interface->mtu)
@@ -299,17 +302,31 @@ static void add_addresses(struct requests *requests, int index, bool remove,
 	add_address(requests, index, remove, AF_INET6, interface->ipv6, interface->ipv6_prefix);
 }
 
-static void add_interface(struct requests *requests, int index,
-			  const struct msg_interface *interface)
+static void add_routes(struct requests *requests, int index, const struct msg_interface *interface)
 {
-	add_link(requests, index, interface);
-	add_addresses(requests, index, false, interface);
 	if (!is_zero(interface->ipv4_gateway, sizeof(interface->ipv4_gateway)))
 		add_default_route(requests, index, AF_INET, interface->ipv4_gateway);
 	if (!is_zero(interface->ipv6_gateway, sizeof(interface->ipv6_gateway)))
 		add_default_route(requests, index, AF_INET6, interface->ipv6_gateway);
 }
 
+static void add_interface(struct requests *requests, int index,
+			  const struct msg_interface *interface)
+{
+	add_link(requests, index, true, interface);
+	add_addresses(requests, index, false, interface);
+	add_routes(requests, index, interface);
+}
+
+/* Its addresses are there before it is up. Those of IPv6 go when it goes down. */
+static void add_replacement(struct requests *requests, int index,
+			    const struct msg_interface *interface)
+{
+	add_link(requests, index, false, interface);
+	add_addresses(requests, index, false, interface);
+	add_link(requests, index, true, NULL);
+	add_routes(requests, index, interface);
+}
 /* The kernel carries them out in order and answers only those that fail, and the last. */
 static int carry_out(struct requests *requests, struct err *err)
 {
@@ -358,7 +375,42 @@ static int configure(const struct msg_interface *interfaces, size_t count, struc
 		if (nics[i] && i < count)
 			add_interface(&requests, nics[i], &interfaces[i]);
 		else if (i == 0 && nics[i])
-			add_link(&requests, nics[i], NULL);
+			add_link(&requests, nics[i], false, NULL);
+	}
+	return requests.count ? carry_out(&requests, err) : 0;
+}
+
+/* Whatever addresses of IPv4 somebody has given it. */
+static void flush_addresses(int fd, int index)
+{
+	struct ifreq request = { 0 };
+
+	if (!if_indextoname((unsigned)index, request.ifr_name))
+		return;
+	for (int i = 0; i < ADDRESSES_MAX && ioctl(fd, SIOCGIFADDR, &request) == 0; i++) {
+		request.ifr_addr = (struct sockaddr){ .sa_family = AF_INET };
+		if (ioctl(fd, SIOCSIFADDR, &request) < 0)
+			return;
+	}
+}
+
+int net_replace(const struct msg_interface *interfaces, size_t count, struct err *err)
+{
+	static struct requests requests;
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (begin_requests(&requests, err) < 0)
+		return err->code;
+	for (size_t i = 0; i < MSG_INTERFACES_MAX; i++) {
+		if (i < count && !nics[i])
+			return err_set(err, -ENODEV, "the machine has no network interface %zu", i);
+		if (!nics[i])
+			continue;
+		flush_addresses(fd, nics[i]);
+		if (i < count)
+			add_replacement(&requests, nics[i], &interfaces[i]);
+		else
+			add_link(&requests, nics[i], false, NULL);
 	}
 	return requests.count ? carry_out(&requests, err) : 0;
 }
@@ -455,7 +507,7 @@ int net_change(const struct msg_interface_change *change, struct err *err)
 	if (change->up)
 		add_interface(&requests, index, &change->interface);
 	else
-		add_link(&requests, index, NULL);
+		add_link(&requests, index, false, NULL);
 	if (carry_out(&requests, err) < 0)
 		return err->code;
 	if (change->up)

@@ -22,6 +22,9 @@ void net_order(const struct msg_interface *interfaces, size_t count);
 int net_await(struct err *err);
 /* hull-init, later: gives NIC nic another identity, or (up false) takes it. */
 int net_change(const struct msg_interface_change *change, struct err *err);
+/* hull-init, in a machine that became another container: its NICs, whatever they are now, become
+ * these, and are up when their addresses are there. */
+int net_replace(const struct msg_interface *interfaces, size_t count, struct err *err);
 /* Adds what the interfaces but the loopback have carried. */
 void net_stats(struct msg_stats *stats);
 

@@ -41,7 +41,7 @@ static const struct {
 	{ "sshSocket", offsetof(struct launch, ssh_socket), false },
 	{ "shareServer", offsetof(struct launch, share_server), false },
 	{ "saved", offsetof(struct launch, saved_directory), false },
-	{ "origin", offsetof(struct launch, origin), false },
+	{ "copyOf", offsetof(struct launch, origin), false },
 };
 
 static const struct {

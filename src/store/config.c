@@ -525,6 +525,8 @@ static const struct member hull_members[] = {
 	{ "autoRemove", &kind_bool, CONFIG(auto_remove) },
 	{ "defaultMaskedPaths", &kind_bool, CONFIG(default_masked_paths) },
 	{ "defaultReadonlyPaths", &kind_bool, CONFIG(default_read_only_paths) },
+	{ "forkIndex", &kind_u32, CONFIG(fork_index), .optional = true },
+	{ "generation", &kind_u32, CONFIG(generation), .optional = true },
 	{ "hostname", &kind_string, CONFIG(hostname) },
 	{ "kernel", &kind_string, CONFIG(kernel) },
 	{ "manifestDigest", &kind_string, CONFIG(manifest_digest) },
@@ -561,6 +563,7 @@ static const struct member config_members[] = {
 	{ "maskedPaths", &kind_strv, CONFIG(masked_paths), .optional = true },
 	{ "readonlyPaths", &kind_strv, CONFIG(read_only_paths), .optional = true },
 	{ "creationDate", &kind_time, CONFIG(created_at) },
+	{ "origin", &kind_string, CONFIG(origin) },
 	{ "hull", &kind_object, 0, &hull },
 };
 SHAPE(config, struct container_config);

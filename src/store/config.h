@@ -118,6 +118,8 @@ struct container_config {
 	char *kernel;                                       /* --kernel; NULL: the configured one */
 	char *restart;      /* "no", "on-failure[:N]", … ; NULL: no */
 	int64_t created_at; /* Unix seconds */
+	char *origin;       /* the container or snapshot that it was copied from; NULL */
+	uint32_t generation, fork_index; /* as of MSG_REJOIN; 0: it is no copy */
 };
 
 /* Empty, with hull's default masked and read-only paths. */

@@ -245,6 +245,15 @@ int engine_suspend(struct engine *engine, const char *id, struct err *err)
 	return check(id, err);
 }
 
+int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
+		struct err *err)
+{
+	CALLED("fork %s %u %s %s\n", options->source, options->count, str_or(options->name, "-"),
+	       str_or(options->signal, "-"));
+	strv_push(ret_ids, str_or(options->name, "copy"));
+	return check(options->source, err);
+}
+
 int engine_resume(struct engine *engine, const char *id, struct err *err)
 {
 	CALLED("resume %s\n", id);

@@ -220,3 +220,78 @@ is_whole() {
 	hull delete -af
 	umount "$state" || umount -l "$state"
 }
+
+# fork_value CONTAINER NAME
+fork_value() {
+	hull exec "$1" sed -n "s/^HULL_FORK_$2=//p" /run/hull/fork
+}
+
+@test "forks of a running container go on where it was, each as itself" {
+	local name
+	hull run -d --name web busybox sh -c "trap 'echo forked >> /signals' USR1; $COUNTER"
+	logged web 3
+	hull exec web sh -c 'echo kept > /dev/shm/mine; head -c 5M /dev/urandom > /dev/shm/data; md5sum /dev/shm/data > /sum'
+	run -0 hull fork web -n 3 --name kid --signal USR1
+	assert_output $'kid-1\nkid-2\nkid-3'
+	run -0 hull ls --format json
+	assert_equal "$(jq -r '[.[] | select(.configuration.origin == "web") | .id] | sort | join(" ")' <<< "$output")" \
+		'kid-1 kid-2 kid-3'
+	assert_equal "$(jq -r '[.[].status.networks[].ipv4Address] | unique | length' <<< "$output")" 4
+	for name in web kid-1 kid-2 kid-3; do
+		counts_on "$name"
+		is_whole "$name"
+		run -0 hull exec "$name" md5sum -c /sum
+		run -0 hull exec "$name" cat /dev/shm/mine
+		assert_output kept
+		run -0 hull exec "$name" hostname
+		assert_output "$name"
+		hull exec "$name" sh -c 'od -An -N16 -tx1 /dev/urandom' >> random
+		run -0 hull exec "$name" cat /sys/class/net/eth0/address
+		echo "$output" >> addresses
+	done
+	assert_equal "$(sort -u random | wc -l)" 4
+	assert_equal "$(sort -u addresses | wc -l)" 4
+	assert_equal "$(fork_value kid-2 INDEX) $(fork_value kid-2 COUNT) $(fork_value kid-2 ORIGIN)" '2 3 web'
+	soon hull exec kid-3 grep -q forked /signals
+	run -1 hull exec web test -e /signals
+	# What one writes, no other has.
+	hull exec kid-1 sh -c 'echo one > /own; sync'
+	run -1 hull exec kid-2 test -e /own
+	# Names lead to each, over the network.
+	run -0 hull exec web ping -c 1 -W 5 kid-2
+	# A fork's fork; the parent can go.
+	run -0 hull delete -f web
+	run -0 hull fork kid-1 --name grandkid
+	assert_output grandkid
+	counts_on grandkid
+	is_whole grandkid
+	assert_equal "$(fork_value grandkid GENERATION) $(fork_value grandkid ORIGIN)" '2 kid-1'
+	run -0 hull exec grandkid md5sum -c /sum
+	# Its life goes on as any other's.
+	run -0 hull suspend grandkid
+	run -0 hull resume grandkid
+	counts_on grandkid
+	run -0 hull stop -t 0 grandkid
+	run -0 hull start grandkid
+	run -0 hull exec grandkid cat /own
+	assert_output one
+	run find "$HULL_ROOT/snapshots" -mindepth 1
+	assert_output ''
+}
+
+@test "what cannot be forked is said" {
+	fails 1 'Error: container not found: web' hull fork web
+	hull run -d --name web -v data:/data busybox sleep 1000
+	fails 1 "Error: container web cannot be copied: its volume 'data' cannot be in two machines" hull fork web
+	run -0 hull stop -t 0 web
+	run -0 hull volume ls -q
+	hull delete web
+	hull run -d --name web busybox sleep 1000
+	hull run -d --name kid-2 busybox sleep 1000
+	run -1 --separate-stderr hull fork web -n 2 --name kid
+	assert_output kid-1
+	assert_equal "$stderr" 'Error: container with id kid-2 already exists'
+	hull volume delete data
+	run -64 hull fork web --count 0
+	run -64 hull fork web --signal NONE
+}

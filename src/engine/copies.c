@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/copies.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "disk/scratch.h"
+#include "engine/networks.h"
+#include "shim/client.h"
+#include "shim/launch.h"
+
+#define UNFINISHED ".making-"
+
+/* One that is on its way. */
+struct copy {
+	struct container *container; /* owned */
+	int client;                  /* owned; -1: it is not */
+};
+
+static void copy_release(struct copy *copy)
+{
+	if (copy->container)
+		container_free(copy->container);
+	if (copy->client >= 0)
+		close(copy->client);
+}
+
+int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_lock,
+			  struct err *err)
+{
+	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
+	AUTO_FREE char *directory = NULL;
+	AUTO_FREE char *lock_path = NULL;
+	char uuid[HASH_UUID_LENGTH + 1];
+	int r = path_make_dirs(parent, 0700, err);
+
+	if (r < 0)
+		return r;
+	hash_uuid(uuid);
+	directory = path_join(parent, UNFINISHED "%s", uuid);
+	lock_path = path_join(parent, UNFINISHED "%s.lock", uuid);
+	r = lock_take(lock_path, LOCK_EXCLUSIVE, false, err);
+	if (r < 0)
+		return r;
+	*ret_lock = r;
+	if (mkdir(directory, 0700) < 0)
+		return err_set(err, -errno, "cannot create '%s': %m", directory);
+	*ret_directory = TAKE_PTR(directory);
+	return 0;
+}
+
+void copies_prune(struct engine *engine)
+{
+	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
+	DIR *dir = opendir(parent);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		AUTO_FREE char *path = path_join(parent, "%s", entry->d_name);
+		AUTO_FREE char *lock_path =
+			xasprintf("%s%s", path, str_ends(entry->d_name, ".lock") ? "" : ".lock");
+		AUTO_CLOSE int lock = -1;
+
+		if (!str_starts(entry->d_name, UNFINISHED))
+			continue;
+		lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
+		if (lock < 0)
+			continue;
+		path_remove_tree(path, NULL);
+		unlink(lock_path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* The shim may write in the container's own directory alone: from there it is moved. */
+int copies_save(struct engine *engine, const struct container *container, const char *directory,
+		struct ctl_saved *ret_saved, struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
+	AUTO_SBUF struct sbuf payload = { 0 };
+	struct client_reply reply = { 0 };
+	char uuid[HASH_UUID_LENGTH + 1];
+	int fd = -1;
+	int r;
+
+	hash_uuid(uuid);
+	AUTO_FREE char *name = xasprintf(LAUNCH_COPY_PREFIX "%s", uuid);
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	ctl_string_encode(name, &payload);
+	r = container_connect(engine, container, &fd, err);
+	if (r == 0)
+		r = client_request(fd, CTL_SAVE, &payload, &reply, err);
+	if (r < 0)
+		return r;
+	if (rename(path, directory) < 0) {
+		r = err_set(err, -errno, "cannot rename '%s' to '%s': %m", path, directory);
+		path_remove_tree(path, NULL);
+		return r;
+	}
+	log_debug("stood still for %.1f ms, its machine for %.1f ms; %llu pages of memory changed",
+		  (double)reply.saved.frozen_us / 1e3, (double)reply.saved.stopped_us / 1e3,
+		  (unsigned long long)reply.saved.changed_pages);
+	*ret_saved = reply.saved;
+	return 0;
+}
+
+/* Everything that is not the other's alone. */
+static int copy_config(const struct copies *copies, uint32_t index, const char *uuid,
+		       struct container_config *config, struct err *err)
+{
+	AUTO_JSON json_t *json = container_config_to_json(copies->config);
+	int r = json ? container_config_from_json(json, config, err) : -EINVAL;
+
+	if (r < 0)
+		return r;
+	free(config->id);
+	if (!copies->name)
+		config->id = xstrdup(uuid);
+	else if (copies->count == 1)
+		config->id = xstrdup(copies->name);
+	else
+		config->id = xasprintf("%s-%u", copies->name, index);
+	free(config->hostname);
+	config->hostname = NULL;
+	free(config->origin);
+	config->origin = xstrdup(copies->origin);
+	config->generation++;
+	config->fork_index = index;
+	config->created_at = time(NULL);
+	VEC_EACH (&config->networks, it) {
+		free(it->mac_address);
+		it->mac_address = NULL;
+		free(it->hostname);
+		it->hostname = NULL;
+	}
+	VEC_EACH (&config->ports, it)
+		it->automatic |= !copies->keeps_ports;
+	return container_check_id(config->id, err);
+}
+
+static int copy_disk(struct engine *engine, const struct copies *copies, const char *uuid,
+		     struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, uuid);
+	AUTO_FREE char *from = path_join(copies->directory, "scratch.img");
+	AUTO_FREE char *to = path_join(dir, "scratch.img");
+
+	return scratch_copy(from, to, err);
+}
+
+/* Row, disk and addresses of one; then its shim. What was made goes again when it fails. */
+static int start_one(struct engine *engine, const struct copies *copies, uint32_t index,
+		     struct copy *copy, struct err *err)
+{
+	const struct copy_start start = { copies->directory, copies->count, copies->signal };
+	AUTO_CLOSE int lock_fd = -1;
+	int r;
+
+	copy->container = xcalloc(1, sizeof(*copy->container));
+	container_config_init(&copy->container->config);
+	hash_uuid(copy->container->uuid);
+	r = copy_config(copies, index, copy->container->uuid, &copy->container->config, err);
+	if (r == 0)
+		r = container_lock(engine, copy->container, &lock_fd, err);
+	if (r < 0)
+		return r;
+	r = containers_insert(engine->store, copy->container, err);
+	if (r < 0) {
+		container_remove_files(engine, copy->container->uuid);
+		return r;
+	}
+	r = networks_take_leases(engine, copy->container, err);
+	if (r == 0)
+		r = copy_disk(engine, copies, copy->container->uuid, err);
+	if (r == 0)
+		r = launch_copy(engine, copy->container, lock_fd, &start, &copy->client, err);
+	if (r < 0)
+		container_remove(engine, copy->container, NULL);
+	return r;
+}
+
+/* A copy whose processes never ran is worth nothing. */
+static void remove_failed(struct engine *engine, const struct container *container)
+{
+	AUTO_CLOSE int lock_fd = -1;
+
+	if (container_lock(engine, container, &lock_fd, NULL) == 0)
+		container_remove(engine, container, NULL);
+}
+
+int copies_start(struct engine *engine, const struct copies *copies, char ***ret_ids,
+		 struct err *err)
+{
+	struct copy *all = xcalloc(copies->count, sizeof(*all));
+	int first = 0;
+
+	for (uint32_t i = 0; i < copies->count; i++) {
+		struct err one = { 0 };
+		int r;
+
+		all[i].client = -1;
+		r = start_one(engine, copies, i + 1, &all[i], &one);
+		if (r < 0 && !first)
+			first = err_set(err, r, "%s", one.message);
+	}
+	for (uint32_t i = 0; i < copies->count; i++) {
+		struct err one = { 0 };
+		int r;
+
+		if (all[i].client < 0)
+			continue;
+		r = await_start(engine, all[i].container, TAKE_FD(all[i].client), &one);
+		if (r == 0)
+			strv_push(ret_ids, all[i].container->config.id);
+		else
+			remove_failed(engine, all[i].container);
+		if (r < 0 && !first)
+			first = err_set(err, r, "%s", one.message);
+	}
+	for (uint32_t i = 0; i < copies->count; i++)
+		copy_release(&all[i]);
+	free(all);
+	return first;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* New containers that begin as copies of a saved machine. */
+#ifndef ENGINE_COPIES_H
+#define ENGINE_COPIES_H
+
+#include "engine/internal.h"
+#include "shim/ctl.h"
+
+struct copies {
+	const struct container_config *config; /* of what was saved; borrowed */
+	const char *directory;                 /* of the saved machine, with its scratch.img */
+	const char *origin;                    /* the name of what was saved */
+	uint32_t count;
+	const char *name; /* as of struct fork_options */
+	uint32_t signal;
+	bool keeps_ports; /* those that were asked for; else each gets free ones */
+};
+
+/* Makes and starts them, at the same time. *ret_ids: those that run, also when others failed. */
+int copies_start(struct engine *engine, const struct copies *copies, char ***ret_ids,
+		 struct err *err);
+/* A directory of our own below snapshots/, which nobody removes while the lock is held. Both are
+ * the caller's. */
+int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_lock,
+			  struct err *err);
+/* Has the shim of a running container save it to a directory of copies_make_directory. */
+int copies_save(struct engine *engine, const struct container *container, const char *directory,
+		struct ctl_saved *ret_saved, struct err *err);
+/* Removes directories whose makers were killed. */
+void copies_prune(struct engine *engine);
+
+#endif
