@@ -206,6 +206,61 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 	return r;
 }
 
+/* Of one that does not run, under its lock, so that nobody starts it meanwhile. */
+static int update_row(struct engine *engine, const struct container *container,
+		      const struct update_options *options, struct err *err)
+{
+	CLEANUP(container_freep) struct container *now = NULL;
+	AUTO_CLOSE int lock_fd = -1;
+	int r = container_lock(engine, container, &lock_fd, err);
+
+	if (r == 0)
+		r = containers_get_uuid(engine->store, container->uuid, &now, err);
+	if (r < 0)
+		return r;
+	if (options->cpus)
+		now->config.cpus = options->cpus;
+	if (options->memory_bytes)
+		now->config.memory_bytes = options->memory_bytes;
+	if (options->pids_limit)
+		now->config.pids_limit = options->pids_limit;
+	if (options->restart) {
+		free(now->config.restart);
+		now->config.restart = xstrdup(options->restart);
+	}
+	return containers_update_config(engine->store, now, err);
+}
+
+int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+		  struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	AUTO_SBUF struct sbuf payload = { 0 };
+	int fd = -1;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (options->restart && container->config.auto_remove && !str_eq(options->restart, "no"))
+		return err_set(err, -EINVAL,
+			       "container %s is removed when it ends; it cannot be restarted",
+			       container->config.id);
+	if (container->state == CONTAINER_SUSPENDED)
+		return err_set(err, -EINVAL, "container %s is suspended; resume it first",
+			       container->config.id);
+	if (!container_is_active(container))
+		return update_row(engine, container, options, err);
+	r = container_connect(engine, container, &fd, err);
+	if (r < 0)
+		return r;
+	ctl_update_encode(&(struct ctl_update){ .cpus = options->cpus,
+						.memory_bytes = options->memory_bytes,
+						.pids_limit = options->pids_limit,
+						.restart = options->restart },
+			  &payload);
+	return client_request(fd, CTL_UPDATE, &payload, NULL, err);
+}
+
 int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;

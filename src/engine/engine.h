@@ -151,6 +151,15 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 		  struct err *err);
 /* Waits until it is not running; *ret_status its exit status. */
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);
+struct update_options { /* 0 or NULL: as it is */
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	uint32_t pids_limit;
+	const char *restart;
+};
+/* At once if it runs, as far as its machine reaches; else with its next start. */
+int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+		  struct err *err);
 int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err);
 
 /* Containers with the truth about their state (rows whose shim died are repaired first). */

@@ -27,6 +27,8 @@ enum ctl_type {
 	CTL_WAIT = 68,     /* empty; answered by CTL_EXITED */
 	CTL_STATS = 69,    /* empty; answered by CTL_STATS_REPLY */
 	CTL_PAUSE = 70,    /* two u32: 1 pause or 0 go on, 0 */
+	CTL_UPDATE = 71,   /* u32 CPUs, u64 memory in bytes, u64 processes, string restart policy; 0
+			    * or "": as it is */
 	CTL_COPY = 120,    /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
 	CTL_SUSPEND = 130, /* empty; answered by CTL_OK when the machine is saved and gone */
 	CTL_SAVE = 131,    /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
@@ -86,5 +88,13 @@ int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text);
 /* Two u32, for all messages of numbers. */
 void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out);
 int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, uint32_t *ret_second);
+
+struct ctl_update {
+	uint32_t cpus;
+	uint64_t memory_bytes, pids_limit;
+	const char *restart; /* borrowed from the message */
+};
+void ctl_update_encode(const struct ctl_update *update, struct sbuf *out);
+int ctl_update_decode(const uint8_t *data, size_t size, struct ctl_update *ret_update);
 
 #endif

@@ -298,6 +298,7 @@ static const struct {
 	{ CTL_EXEC, true, on_exec },
 	{ CTL_STOP, true, on_stop },
 	{ CTL_KILL, true, on_kill },
+	{ CTL_UPDATE, true, update_on_request },
 	{ CTL_WAIT, true, on_wait },
 	{ CTL_STATS, true, on_stats },
 	{ CTL_PAUSE, true, on_pause },

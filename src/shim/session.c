@@ -330,8 +330,7 @@ static int add_own_mounts(const struct container_config *config, const struct la
 	return 0;
 }
 
-static struct msg_limits limits_of(const struct container_config *config,
-				   const struct launch *launch)
+struct msg_limits session_limits(const struct container_config *config, const struct launch *launch)
 {
 	return (struct msg_limits){
 		.memory_bytes =
@@ -360,7 +359,7 @@ int session_encode(const struct container_config *config, const struct launch *l
 		.scratch_serial = scratch_serial,
 		.root_read_only = config->read_only,
 		.shm_bytes = config->shm_bytes ? config->shm_bytes : SHM_BYTES_DEFAULT,
-		.limits = limits_of(config, launch),
+		.limits = session_limits(config, launch),
 		.default_masked = !config->privileged && config->default_masked_paths,
 		.default_read_only = !config->privileged && config->default_read_only_paths,
 		.masked_paths = config->privileged ? NULL : config->masked_paths,

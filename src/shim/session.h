@@ -44,4 +44,8 @@ int session_encode(const struct container_config *config, const struct launch *l
 		   const struct session_network *network, bool rehearse, struct sbuf *out,
 		   struct err *err);
 
+/* What the guest's cgroup keeps of the container's limits; the machine keeps the others. */
+struct msg_limits session_limits(const struct container_config *config,
+				 const struct launch *launch);
+
 #endif

@@ -167,6 +167,9 @@ void relay_client_eof(struct client *client);
 void relay_client_reset(struct client *client, uint32_t stream);
 void relay_client_writable(struct client *client);
 
+/* update.c */
+int update_on_request(struct client *client, const uint8_t *data, size_t size);
+
 /* server.c */
 int server_open(struct shim *shim, struct err *err);
 /* Takes fd: the connection of the command that started the shim. */

@@ -157,6 +157,15 @@ int engine_wait(struct engine *engine, const char *id, int *ret_status, struct e
 	return check(id, err);
 }
 
+int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+		  struct err *err)
+{
+	CALLED("update %s %u %llu %u %s\n", id, options->cpus,
+	       (unsigned long long)options->memory_bytes, options->pids_limit,
+	       str_or(options->restart, "-"));
+	return check(id, err);
+}
+
 int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err)
 {
 	CALLED("rename %s %s\n", id, new_id);

@@ -751,6 +751,15 @@ static void test_logs(void **state)
 	assert_string_equal(errors, "2026-01-02T03:04:05.000000002Z oops\n");
 }
 
+static void test_update(void **state)
+{
+	assert_int_equal(RUN("update", "-c", "1", "-m", "1g", "--restart", "always", "web"), 0);
+	assert_non_null(strstr(fake.calls.text, "update web 1 1073741824 0 always\n"));
+	assert_string_equal(out, "web\n");
+	assert_int_equal(RUN("update", "web"), 64);
+	assert_int_equal(RUN("update", "--restart", "perhaps", "web"), 64);
+}
+
 static void test_images(void **state)
 {
 	assert_int_equal(RUN("pull", "--arch", "arm64", "alpine"), 0);
@@ -893,6 +902,7 @@ int main(void)
 		cmocka_unit_test_setup(test_lists, reset),
 		cmocka_unit_test_setup(test_documents, reset),
 		cmocka_unit_test_setup(test_logs, reset),
+		cmocka_unit_test_setup(test_update, reset),
 		cmocka_unit_test_setup(test_images, reset),
 		cmocka_unit_test_setup(test_volume_commands, reset),
 		cmocka_unit_test_setup(test_system, reset),

@@ -215,3 +215,29 @@ load helpers
 	refute_line --partial vd
 	run -0 hull run --rm busybox sh -c 'echo x > /dev/null; head -c 4 /dev/zero | wc -c; ls -l /proc/self/fd/0 > /dev/fd/1'
 }
+
+@test "update: limits and restart policy, while it runs and before a start" {
+	hull run -d --name web -c 2 -m 512m busybox \
+		sh -c '[ ! -e /went ] || exec sleep 1000; until [ -e /went ]; do sleep 0.1; done; exit 1'
+	run -0 hull exec web sh -c 'nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'
+	assert_output $'2\n536870912\nmax'
+	run -0 hull update -c 1 -m 256m --pids-limit 50 --restart on-failure:3 web
+	assert_output web
+	run -0 hull exec web sh -c 'nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'
+	assert_output $'1\n268435456\n50'
+	run -0 hull inspect web
+	assert_equal "$(jq -c '.[0].configuration.resources | [.cpus, .memoryInBytes]' <<< "$output")" '[1,268435456]'
+	run -1 --separate-stderr hull update -m 64g web
+	assert_equal "$stderr" "Error: the machine of container web has 1.00 GiB; stop it to give it more"
+	hull exec -d web touch /went
+	soon hull exec web grep -q sleep /proc/1/cmdline
+	hull update --restart no web
+	hull stop -t 0 web
+	run -0 hull update -m 300m web
+	run -0 hull start web
+	run -0 hull exec web cat /sys/fs/cgroup/memory.max
+	assert_output 314572800
+	fails 64 $'Error: say what to change\nUsage: hull update [OPTIONS] CONTAINER...' hull update web
+	run -64 hull update --restart sometimes web
+	run -1 hull update -c 1 nosuch
+}

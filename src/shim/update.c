@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Other limits, and another restart policy, while the container runs. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "proto/msg.h"
+#include "shim/session.h"
+#include "shim/shim.h"
+
+static int refuse(struct client *client, int code, const char *message)
+{
+	server_send_error(client, code, 125, message);
+	server_drop(client);
+	return 0;
+}
+
+/* What the machine has is all that there is to give. */
+static char *too_much(const struct shim *shim, const struct ctl_update *update)
+{
+	AUTO_FREE char *size = NULL;
+
+	if (update->cpus > shim->launch.vcpus)
+		return xasprintf("the machine of container %s has %u CPUs; stop it to give it more",
+				 shim->container->config.id, shim->launch.vcpus);
+	if (update->memory_bytes <= shim->launch.memory_bytes)
+		return NULL;
+	size = str_size(shim->launch.memory_bytes);
+	return xasprintf("the machine of container %s has %s; stop it to give it more",
+			 shim->container->config.id, size);
+}
+
+static void apply(const struct ctl_update *update, struct container_config *config)
+{
+	if (update->cpus)
+		config->cpus = update->cpus;
+	if (update->memory_bytes)
+		config->memory_bytes = update->memory_bytes;
+	if (update->pids_limit)
+		config->pids_limit = update->pids_limit;
+	if (!update->restart[0])
+		return;
+	free(config->restart);
+	config->restart = xstrdup(update->restart);
+}
+
+/* Into the row as it is now: others change other things of it. */
+static int write_row(const struct shim *shim, const struct ctl_update *update, struct err *err)
+{
+	CLEANUP(container_freep) struct container *now = NULL;
+	int r = containers_get_uuid(shim->store, shim->container->uuid, &now, err);
+
+	if (r < 0)
+		return r;
+	apply(update, &now->config);
+	return containers_update_config(shim->store, now, err);
+}
+
+int update_on_request(struct client *client, const uint8_t *data, size_t size)
+{
+	struct shim *shim = client->shim;
+	AUTO_SBUF struct sbuf out = { 0 };
+	AUTO_FREE char *problem = NULL;
+	struct ctl_update update;
+	struct msg_limits limits;
+	struct err err = { 0 };
+	int r = ctl_update_decode(data, size, &update);
+
+	if (r < 0)
+		return r;
+	problem = too_much(shim, &update);
+	if (problem)
+		return refuse(client, -EINVAL, problem);
+	r = write_row(shim, &update, &err);
+	if (r < 0)
+		return refuse(client, r, err.message);
+	apply(&update, &shim->container->config);
+	/* A guest that is not there yet, or any more, gets them with its session. */
+	if (shim->guest && shim->phase == PHASE_RUNNING) {
+		limits = session_limits(&shim->container->config, &shim->launch);
+		msg_limits_encode(&limits, &out);
+		mux_send_control(shim->guest, MSG_LIMITS, out.text, out.length);
+	}
+	server_send(client, CTL_OK, NULL);
+	server_drop(client);
+	return 0;
+}
