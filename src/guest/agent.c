@@ -203,6 +203,7 @@ static int begin_session(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	timeline_point("guest: limits set");
+	mounts_devices_begin(session);
 	agent->root_tree = mounts_root(session->root_serial, session->scratch_serial, err);
 	if (agent->root_tree < 0)
 		return agent->root_tree;

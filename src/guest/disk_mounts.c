@@ -35,6 +35,7 @@ static bool early_scratch; /* the disk of EARLY_SERIAL is mounted at SCRATCH */
 static bool early_image;   /* the image is mounted at LOWER */
 static bool early_root;    /* the overlay of both is mounted at ROOT */
 static bool device_mounted[MSG_MOUNTS_MAX];
+static pid_t device_mounter[MSG_MOUNTS_MAX]; /* who mounts it; 0: nobody yet */
 
 int mounts_prepare(struct err *err)
 {
@@ -302,23 +303,80 @@ static int describe_device(const struct msg_mount *message, struct device_mount 
 	return r;
 }
 
-int mounts_device(const struct msg_mount *message, size_t index, struct err *err)
+static int mount_device(const struct device_mount *device, const char *place)
+{
+	return mount(device->device, place, device->type, device->flags,
+		     str_or(device->data.text, "")) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* The errno of the process that mounts. */
+static int wait_for(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+/* Each mount of a disk is tens of milliseconds of work under emulation: they are done beside each
+ * other, on all CPUs. What fails here is tried again, and told, when its turn comes. */
+void mounts_devices_begin(const struct msg_session *session)
+{
+	unsigned cpus = sys_cpu_count();
+	unsigned count = 0;
+
+	for (size_t i = 0; i < session->mount_count && cpus > 1; i++) {
+		const struct msg_mount *message = &session->mounts[i];
+		struct device_mount device = { 0 };
+		char place[64];
+
+		if (mounts_is_device(message->type) && message->type != MSG_MOUNT_SHARE &&
+		    make_place(i, false, place, NULL) == 0 &&
+		    describe_device(message, &device, NULL) == 0) {
+			device_mounter[i] = fork();
+			if (device_mounter[i] == 0) {
+				sys_use_cpu((int)(count % cpus));
+				_exit(-mount_device(&device, place));
+			}
+			count++;
+		}
+		sbuf_release(&device.data);
+	}
+}
+
+static int require_device(const struct msg_mount *message, size_t index, const char *place,
+			  struct err *err)
 {
 	struct device_mount device = { 0 };
+	int r = device_mounter[index] > 0 ? wait_for(device_mounter[index]) : -ECHILD;
+
+	if (r == 0)
+		return 0;
+	r = describe_device(message, &device, err);
+	if (r == 0) {
+		r = mount_device(&device, place);
+		if (r < 0)
+			err_set(err, r, "cannot mount '%s' (%s) for '%s': %m", message->source,
+				device.type, message->target);
+	}
+	sbuf_release(&device.data);
+	return r;
+}
+
+int mounts_device(const struct msg_mount *message, size_t index, struct err *err)
+{
 	char place[64];
 	int r;
 
 	if (message->type == MSG_MOUNT_SHARE)
 		return mount_share(message, index, err);
 	r = make_place(index, false, place, err);
-	if (r < 0)
-		return r;
-	r = describe_device(message, &device, err);
-	if (r == 0 && mount(device.device, place, device.type, device.flags,
-			    str_or(device.data.text, "")) < 0)
-		r = err_set(err, -errno, "cannot mount '%s' (%s) for '%s': %m", message->source,
-			    device.type, message->target);
-	sbuf_release(&device.data);
+	if (r == 0)
+		r = require_device(message, index, place, err);
 	if (r < 0)
 		return r;
 	device_mounted[index] = true;

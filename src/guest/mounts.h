@@ -35,6 +35,8 @@ int mounts_root_early(const struct msg_prepare *prepare, struct err *err);
 bool mounts_is_device(uint32_t type);
 /* A detached copy of what is mounted at a path of hull-init's. */
 int mounts_clone(const char *path, struct err *err);
+/* Begins to mount the disks of the session's mounts, beside what else is done. */
+void mounts_devices_begin(const struct msg_session *session);
 /* Mounts the device of mount number index (block, share or volume; after the root). Returns a
  * detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
