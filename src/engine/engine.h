@@ -151,6 +151,17 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 		  struct err *err);
 /* Waits until it is not running; *ret_status its exit status. */
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);
+struct container_event {
+	int64_t time;
+	const char *action; /* create start restart pause unpause stop die suspend resume rename
+			       destroy */
+	const struct container *container;
+};
+typedef int (*container_event_fn)(void *ctx, const struct container_event *event);
+/* Calls fn with each, until it fails (its error is the result); first once with NULL, when nothing
+ * from then on is missed. */
+int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struct err *err);
+
 struct update_options { /* 0 or NULL: as it is */
 	uint32_t cpus;
 	uint64_t memory_bytes;

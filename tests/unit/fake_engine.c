@@ -157,6 +157,17 @@ int engine_wait(struct engine *engine, const char *id, int *ret_status, struct e
 	return check(id, err);
 }
 
+int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struct err *err)
+{
+	struct container container = { .has_exit_code = true, .exit_code = 3 };
+	const struct container_event event = { 1000000000, "die", &container };
+	int r = fn(ctx, NULL);
+
+	container.config.id = (char *)"web";
+	container.config.image.reference = (char *)"alpine:1";
+	return r < 0 ? r : fn(ctx, &event);
+}
+
 int engine_update(struct engine *engine, const char *id, const struct update_options *options,
 		  struct err *err)
 {

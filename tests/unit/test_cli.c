@@ -751,6 +751,16 @@ static void test_logs(void **state)
 	assert_string_equal(errors, "2026-01-02T03:04:05.000000002Z oops\n");
 }
 
+static void test_events(void **state)
+{
+	assert_int_equal(RUN("events"), 0);
+	assert_string_equal(
+		out, "2001-09-09T01:46:40Z container die web (image=alpine:1, exitCode=3)\n");
+	assert_int_equal(RUN("events", "--format", "json"), 0);
+	assert_string_equal(out, "{\"action\":\"die\",\"exitCode\":3,\"id\":\"web\","
+				 "\"image\":\"alpine:1\",\"time\":\"2001-09-09T01:46:40Z\"}\n");
+}
+
 static void test_update(void **state)
 {
 	assert_int_equal(RUN("update", "-c", "1", "-m", "1g", "--restart", "always", "web"), 0);
@@ -902,6 +912,7 @@ int main(void)
 		cmocka_unit_test_setup(test_lists, reset),
 		cmocka_unit_test_setup(test_documents, reset),
 		cmocka_unit_test_setup(test_logs, reset),
+		cmocka_unit_test_setup(test_events, reset),
 		cmocka_unit_test_setup(test_update, reset),
 		cmocka_unit_test_setup(test_images, reset),
 		cmocka_unit_test_setup(test_volume_commands, reset),

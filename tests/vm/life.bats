@@ -388,3 +388,22 @@ waiting() {
 	run -0 hull logs again
 	assert_output $'run\nrun\nrun'
 }
+
+@test "events: what happens to containers is told as it happens" {
+	timeout 100 "$HULL" events > events &
+	local watcher=$!
+	hull run -d --name web busybox sleep 1000
+	soon grep -q 'container start web' events
+	hull pause web
+	soon grep -q 'container pause web' events
+	hull unpause web
+	soon grep -q 'container unpause web' events
+	hull rename web renamed
+	soon grep -q 'container rename renamed' events
+	kill -9 "$(shim_of renamed)"
+	soon grep -q 'container die renamed (image=docker.io/library/busybox:latest, exitCode=137)' events
+	hull delete renamed
+	soon grep -q 'container destroy renamed' events
+	kill "$watcher"
+	wait "$watcher" || true
+}
