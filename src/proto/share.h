@@ -14,7 +14,7 @@
 #include "proto/le.h"
 
 #define SHARE_HEADER_SIZE 8
-#define SHARE_WRITE_MAX (256 * 1024) /* of one FUSE WRITE and READ */
+#define SHARE_WRITE_MAX (1024 * 1024) /* of one FUSE WRITE and READ */
 #define SHARE_PAYLOAD_MAX (SHARE_WRITE_MAX + 4096)
 #define SHARE_COUNT_MAX 64
 #define SHARE_PORT "files"
