@@ -132,6 +132,27 @@ int networks_resolve(struct engine *engine, const struct create_options *options
 	return r;
 }
 
+/* Several ports are published one by one, since each may have to go elsewhere. */
+void networks_separate_ports(struct container_config *config)
+{
+	size_t count = config->ports.count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct port_config port = config->ports.items[i];
+
+		for (uint32_t k = 1; k < port.count; k++)
+			VEC_PUSH(&config->ports,
+				 ((struct port_config){ .host_address = xstrdup(port.host_address),
+							.host_port = port.host_port + k,
+							.container_port = port.container_port + k,
+							.proto = xstrdup(port.proto),
+							.count = 1,
+							.automatic = true }));
+		config->ports.items[i].count = 1;
+		config->ports.items[i].automatic = true;
+	}
+}
+
 /* A list in one text; no item holds a space. */
 static char *joined(char *const *strv)
 {

@@ -145,8 +145,8 @@ static int copy_config(const struct copies *copies, uint32_t index, const char *
 		free(it->hostname);
 		it->hostname = NULL;
 	}
-	VEC_EACH (&config->ports, it)
-		it->automatic |= !copies->keeps_ports;
+	if (!copies->keeps_ports)
+		networks_separate_ports(config);
 	return container_check_id(config->id, err);
 }
 

@@ -28,6 +28,8 @@ int networks_take_lease(struct engine *engine, const struct container *container
 int networks_resolve(struct engine *engine, const struct create_options *options,
 		     const struct image_process *image, struct container_config *config,
 		     struct err *err);
+/* The host ports of the original are only wishes of its copy. */
+void networks_separate_ports(struct container_config *config);
 /* Adds what the shim needs to join them. */
 void networks_fill_launch(const struct engine *engine, struct launch *launch);
 /* Tells which ports were mapped by themselves. */

@@ -395,24 +395,14 @@ static int handle_interface(struct agent *agent, const uint8_t *payload, size_t 
 	return 0;
 }
 
-/* Through the container's own root, whatever it has put there; what cannot be written stays. */
 static int handle_file(struct agent *agent, const uint8_t *payload, size_t size)
 {
 	struct msg_file message;
-	char root_path[64];
 	int r = msg_file_decode(payload, size, &message);
 
 	if (r < 0 || !agent->has_session)
 		return -EPROTO;
-	snprintf(root_path, sizeof(root_path), "/proc/%d/root", (int)agent->stage.pid);
-	AUTO_CLOSE int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	AUTO_CLOSE int fd =
-		root < 0 ? -errno
-			 : sys_open_in_root(root, message.path,
-					    O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
-	r = fd < 0 ? fd : fd_write_all(fd, message.content, message.size);
-	if (r < 0)
-		log_warning("cannot write '%s' again", message.path);
+	rejoin_write_file(&agent->stage, &message);
 	return 0;
 }
 

@@ -159,6 +159,7 @@ struct requests {
 	size_t start; /* of the message that is being built */
 	uint32_t count;
 	const char *what[REQUESTS_MAX]; /* for errors */
+	bool may_fail[REQUESTS_MAX];
 	bool overflow;
 };
 
@@ -196,6 +197,7 @@ static void *begin(struct requests *requests, const char *what, uint16_t type, u
 	header = add(requests, NLMSG_HDRLEN);
 	body = add(requests, body_size);
 	requests->what[requests->count] = what;
+	requests->may_fail[requests->count] = type == RTM_DELADDR; /* the container may have */
 	header->nlmsg_type = type;
 	header->nlmsg_flags = NLM_F_REQUEST | flags;
 	header->nlmsg_seq = requests->count++;
@@ -348,7 +350,7 @@ static int carry_out(struct requests *requests, struct err *err)
 		if (size < (ssize_t)NLMSG_LENGTH(sizeof(*error)) ||
 		    header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq >= requests->count)
 			return err_set(err, -EPROTO, "cannot set up the network: %m");
-		if (error->error && !first)
+		if (error->error && !first && !requests->may_fail[header->nlmsg_seq])
 			first = err_set(err, error->error, "cannot %s of the network: %m",
 					requests->what[header->nlmsg_seq]);
 		if (header->nlmsg_seq == requests->count - 1)
@@ -407,6 +409,7 @@ int net_replace(const struct msg_interface *interfaces, size_t count, struct err
 		if (!nics[i])
 			continue;
 		flush_addresses(fd, nics[i]);
+		ordered[i] = i < count ? interfaces[i] : (struct msg_interface){ 0 };
 		if (i < count)
 			add_replacement(&requests, nics[i], &interfaces[i]);
 		else

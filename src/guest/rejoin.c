@@ -47,6 +47,22 @@ static void rewrite_file(int root_fd, const struct msg_file *file)
 		log_warning("cannot write '%s'", file->path);
 }
 
+static int open_root(const struct stage *stage)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)stage->pid);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+void rejoin_write_file(const struct stage *stage, const struct msg_file *file)
+{
+	AUTO_CLOSE int root_fd = open_root(stage);
+
+	if (root_fd >= 0)
+		rewrite_file(root_fd, file);
+}
+
 /* Best effort: a read-only root may have no place for it. */
 static void tell_programs(int root_fd, const struct msg_rejoin *rejoin)
 {
@@ -77,14 +93,11 @@ static void tell_programs(int root_fd, const struct msg_rejoin *rejoin)
 int rejoin_identity(const struct stage *stage, const struct msg_rejoin *rejoin,
 		    const struct msg_session *session, struct err *err)
 {
-	AUTO_CLOSE int root_fd = -1;
-	char path[64];
+	AUTO_CLOSE int root_fd = open_root(stage);
 	int r = set_host_name(stage, session->hostname, session->domainname);
 
 	if (r < 0)
 		return err_set(err, r, "cannot set the host name '%s': %m", session->hostname);
-	snprintf(path, sizeof(path), "/proc/%d/root", (int)stage->pid);
-	root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root_fd < 0)
 		return err_set(err, -errno, "cannot reach the container's root: %m");
 	for (size_t i = 0; i < session->file_count; i++)

@@ -19,6 +19,8 @@
 #include "guest/stage.h"
 #include "proto/msg_state.h"
 
+/* Writes a file of the session again, if it still is in its place. */
+void rejoin_write_file(const struct stage *stage, const struct msg_file *file);
 int rejoin_identity(const struct stage *stage, const struct msg_rejoin *rejoin,
 		    const struct msg_session *session, struct err *err);
 

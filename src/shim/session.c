@@ -204,7 +204,7 @@ static size_t fill_files(const struct container_config *config, const char *host
 	texts[1] = session_hosts(config, hostname, network);
 	files[0] = (struct msg_file){ "/etc/hostname", texts[0], 0644 };
 	files[1] = (struct msg_file){ "/etc/hosts", texts[1], 0644 };
-	if (network->count && !config->no_dns) {
+	if (!config->no_dns) {
 		texts[count] = session_resolv_conf(config, network);
 		files[count] = (struct msg_file){ "/etc/resolv.conf", texts[count], 0644 };
 		count++;
