@@ -15,7 +15,7 @@ static void remove_unstarted(struct engine *engine, const char *id, bool remove,
 
 	if (engine_get(engine, id, &container, NULL) < 0)
 		return;
-	if (container->state == CONTAINER_CREATED || status == CLI_STATUS_NOT_FOUND ||
+	if (!container->started_at || status == CLI_STATUS_NOT_FOUND ||
 	    status == CLI_STATUS_NOT_EXECUTABLE || remove)
 		engine_delete(engine, id, remove, &removed, NULL);
 }
