@@ -61,7 +61,9 @@ struct net_member {
 	const char *uuid; /* of the container: no two members share it */
 	const char *name; /* of the container, and its host name: both resolve */
 	const char *hostname;
-	char *const *aliases;     /* further names; NULL: none. Several members may share one */
+	char *const *aliases; /* further names; NULL: none. Several members may share one */
+	bool has_others; /* it asks other networks' name servers too: what may be known there is
+			  * refused here, not denied, so that its resolver goes on */
 	char *const *nameservers; /* instead of the network's, for this member; NULL: none */
 	const char *mac;          /* "02:00:…" */
 	const char *ipv4;         /* in the subnet, without prefix */

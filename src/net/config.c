@@ -238,6 +238,7 @@ json_t *member_to_json(const struct net_member *member)
 	json_set_string(json, "mac", member->mac);
 	json_set_string(json, "ipv4", member->ipv4);
 	json_set_string(json, "ipv6", member->ipv6);
+	json_object_set_new(json, "hasOthers", json_boolean(member->has_others));
 	return json;
 }
 
@@ -342,6 +343,7 @@ int member_parse(const json_t *json, const struct net_config *config,
 	r = resolvers_parse(json, &member->resolvers, err);
 	if (r < 0)
 		return r;
+	member->has_others = json_get_bool(json, "hasOthers", false);
 	*ret_member = *member;
 	return 0;
 }

@@ -81,6 +81,7 @@ struct member_config {
 							   own */
 	size_t name_count;
 	struct resolvers resolvers;
+	bool has_others;
 };
 
 struct rule {

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "net/guard.h"
 #include "net/names.h"
+#include "net/neighbours.h"
 #include "net/publish.h"
 #include "net/tap.h"
 #include "net/uplink.h"
@@ -138,7 +139,8 @@ static void send_out(struct gateway *gateway, struct port *from, const struct pa
 	struct netd *netd = gateway->netd;
 	size_t size;
 
-	if (netd->uplink && guard_egress(&netd->config, packet)) {
+	if (netd->uplink && guard_egress(&netd->config, packet) &&
+	    !neighbours_have(netd->neighbours, packet)) {
 		uplink_input(netd->uplink, from, packet);
 		return;
 	}

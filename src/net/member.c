@@ -316,6 +316,14 @@ const struct resolvers *members_resolvers(const struct members *members, const s
 	return NULL;
 }
 
+bool members_has_others(const struct members *members, const struct port *port)
+{
+	VEC_EACH (&members->list, it)
+		if ((*it)->port == port)
+			return (*it)->config.has_others;
+	return false;
+}
+
 struct members *members_new(struct netd *netd, int listener)
 {
 	struct members *members = xcalloc(1, sizeof(*members));

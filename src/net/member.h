@@ -21,5 +21,7 @@ const char *members_name_of(const struct members *members, const struct in_addr 
 			    const struct in6_addr *ipv6);
 /* The name servers of the member that has the port, maybe none. */
 const struct resolvers *members_resolvers(const struct members *members, const struct port *port);
+/* Whether it asks other networks' name servers too. */
+bool members_has_others(const struct members *members, const struct port *port);
 
 #endif

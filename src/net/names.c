@@ -111,6 +111,16 @@ bool names_lookup(const struct netd *netd, const struct dns_query *query,
 	return true;
 }
 
+/* What this network does not know may be known to another one that the asker is in: names of its
+ * domain, and names without one. */
+static bool leave_to_others(const struct dns_query *query, bool found, struct dns_answer *answer)
+{
+	if (found ? answer->code != DNS_NO_SUCH_NAME : strchr(query->name, '.') != NULL)
+		return found;
+	*answer = (struct dns_answer){ .code = DNS_REFUSED };
+	return true;
+}
+
 void names_input(struct names *names, struct port *from, const struct packet *packet)
 {
 	const uint8_t *message = packet->frame + packet->payload;
@@ -122,16 +132,21 @@ void names_input(struct names *names, struct port *from, const struct packet *pa
 	uint8_t reply[DNS_UDP_MAX];
 	struct dns_answer answer;
 	struct dns_query query;
+	bool found = false;
 	int r = dns_parse(message, size, &query);
 
 	if (r == -EBADMSG)
 		return;
+	if (r == 0)
+		found = names_lookup(names->netd, &query, &answer);
+	if (r == 0 && members_has_others(names->netd->members, from))
+		found = leave_to_others(&query, found, &answer);
 	if (r < 0)
 		resolver_reply(names->resolver, &asker, reply,
 			       dns_build_code(message, NULL,
 					      r == -EINVAL ? DNS_FORMAT_ERROR : DNS_NOT_IMPLEMENTED,
 					      reply));
-	else if (names_lookup(names->netd, &query, &answer))
+	else if (found)
 		resolver_reply(names->resolver, &asker, reply,
 			       dns_build(message, &query, &answer, reply));
 	else

@@ -18,6 +18,7 @@
 #include "net/gateway.h"
 #include "net/member.h"
 #include "net/names.h"
+#include "net/neighbours.h"
 #include "net/publish.h"
 #include "net/tap.h"
 #include "net/uplink.h"
@@ -85,6 +86,9 @@ static int run(struct netd *netd, struct err *err)
 		netd->uplink = uplink_new(netd, NAMES_SOCKET, err);
 		if (!netd->uplink)
 			return -EINVAL;
+		netd->neighbours = neighbours_new(netd->loop, &netd->config, err);
+		if (!netd->neighbours)
+			return err->code;
 	}
 	netd->gateway = gateway_new(netd);
 	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, gateway_tap_passes,
@@ -105,6 +109,7 @@ static int run(struct netd *netd, struct err *err)
 	netd->tap = tap_free(netd->tap);
 	netd->publisher = publisher_free(netd->publisher);
 	netd->uplink = uplink_free(netd->uplink);
+	netd->neighbours = neighbours_free(netd->neighbours);
 	netd->names = names_free(netd->names);
 	netd->sw = switch_free(netd->sw);
 	netd->gateway = gateway_free(netd->gateway);

@@ -16,6 +16,7 @@ enum {
 
 struct gateway;
 struct members;
+struct neighbours;
 struct names;
 struct tap;
 struct publisher;
@@ -24,14 +25,15 @@ struct uplink;
 struct netd {
 	struct loop *loop; /* owned */
 	struct net_config config;
-	bool done;                   /* nobody has been here for a while */
-	struct net_switch *sw;       /* owned */
-	struct gateway *gateway;     /* owned */
-	struct members *members;     /* owned */
-	struct publisher *publisher; /* owned */
-	struct tap *tap;             /* owned; NULL: none */
-	struct names *names;         /* owned */
-	struct uplink *uplink;       /* owned; NULL: an internal network */
+	bool done;                     /* nobody has been here for a while */
+	struct net_switch *sw;         /* owned */
+	struct gateway *gateway;       /* owned */
+	struct members *members;       /* owned */
+	struct publisher *publisher;   /* owned */
+	struct tap *tap;               /* owned; NULL: none */
+	struct names *names;           /* owned */
+	struct neighbours *neighbours; /* owned; of the uplink */
+	struct uplink *uplink;         /* owned; NULL: an internal network */
 };
 
 #endif

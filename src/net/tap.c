@@ -96,7 +96,8 @@ static int make_binding(const struct net_config *config, struct ifreq *request,
 int tap_new(struct netd *netd, struct tap **ret_tap, struct err *err)
 {
 	AUTO_CLOSE int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI, .ifr_name = "hull%d" };
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI,
+				 .ifr_name = TAP_NAME_PREFIX "%d" };
 	struct binding binding;
 	struct port *port = NULL;
 	struct tap *tap;

@@ -9,6 +9,9 @@
 
 #include "net/netd.h"
 
+/* Of the names of its devices; a number follows. */
+#define TAP_NAME_PREFIX "hull"
+
 struct tap;
 
 /* Needs CAP_NET_ADMIN and /dev/net/tun: -EPERM, -ENOENT … without. */
