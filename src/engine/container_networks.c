@@ -11,6 +11,8 @@
 #include "engine/networks.h"
 #include "shim/launch.h"
 
+#define SEPARATE_MAX 32 /* ports of a range */
+
 static struct network_config copy_network(const struct network_config *from)
 {
 	return (struct network_config){
@@ -139,6 +141,9 @@ void networks_separate_ports(struct container_config *config)
 
 	for (size_t i = 0; i < count; i++) {
 		struct port_config port = config->ports.items[i];
+
+		if (port.count > SEPARATE_MAX)
+			continue; /* the start will say that they are taken */
 
 		for (uint32_t k = 1; k < port.count; k++)
 			VEC_PUSH(&config->ports,

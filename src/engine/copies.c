@@ -142,6 +142,8 @@ static int copy_config(const struct copies *copies, uint32_t index, const char *
 	VEC_EACH (&config->networks, it) {
 		free(it->mac_address);
 		it->mac_address = NULL;
+		free(it->address);
+		it->address = NULL;
 		free(it->hostname);
 		it->hostname = NULL;
 	}

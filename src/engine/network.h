@@ -42,6 +42,15 @@ int engine_network_connect(struct engine *engine, const char *network, const cha
 int engine_network_disconnect(struct engine *engine, const char *network, const char *container,
 			      struct err *err);
 
+/* Names of containers on the host (engine/host_names.h). *ret_port: of 127.0.0.1, where names below
+ * the domain are answered from now on. -EEXIST, -EINVAL. */
+int engine_dns_create(struct engine *engine, const char *domain, uint32_t *ret_port,
+		      struct err *err);
+/* -ENOENT "domain not found: X". */
+int engine_dns_delete(struct engine *engine, const char *domain, struct err *err);
+/* *ret_domains is owned by the caller; NULL: none. */
+int engine_dns_list(struct engine *engine, char ***ret_domains, struct err *err);
+
 /* A container's place in a network, as it is shown. All owned. */
 struct attachment {
 	char *network, *hostname;

@@ -35,6 +35,9 @@ void networks_fill_launch(const struct engine *engine, struct launch *launch);
 /* Tells which ports were mapped by themselves. */
 void networks_announce(struct engine *engine, const char *uuid);
 
+/* host_names.c: starts hull-dns if there is a domain and it does not run, or has it read its
+ * domains. */
+int host_names_serve(struct engine *engine, uint32_t *ret_port, struct err *err);
 /* system.c: adds a line. */
 void doctor_add(struct doctor_report *report, const char *name, bool broken, const char *finding,
 		const char *advice);

@@ -21,8 +21,11 @@ int engine_system_start(struct engine *engine, struct err *err)
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	struct template template = { 0 };
 	const struct machine_needs needs = machine_needs_default(engine);
-	int r = machine_choose(engine, &needs, &machine, err);
+	uint32_t port = 0;
+	int r = host_names_serve(engine, &port, err);
 
+	if (r == 0)
+		r = machine_choose(engine, &needs, &machine, err);
 	if (r < 0 || !engine->config.template)
 		return r;
 	r = machine_template(engine, &machine, &template, err);

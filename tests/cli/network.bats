@@ -171,3 +171,45 @@ address_of() {
 	run -0 hull __complete -- run --network ''
 	assert_output $'back\tnat\ndefault\tnat'
 }
+
+# ask PORT NAME TYPE: the code of the answer and its addresses.
+ask() {
+	python3 - "$@" <<- 'PY'
+		import socket, struct, sys
+		port, name, kind = int(sys.argv[1]), sys.argv[2], {"A": 1, "AAAA": 28}[sys.argv[3]]
+		labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0"
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.settimeout(20)
+		s.sendto(struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">2H", kind, 1), ("127.0.0.1", port))
+		reply = s.recv(512)
+		flags, _, answers = struct.unpack_from(">3H", reply, 2)
+		print(flags & 15, answers)
+	PY
+}
+
+@test "the host can be told names of containers" {
+	local port
+	run -0 --separate-stderr hull system dns create test.example
+	assert_output test.example
+	port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\)\. .*/\1/p' <<< "$stderr")
+	[[ $port -gt 0 ]]
+	assert_regex "$stderr" "server=/test.example/127.0.0.1#$port"
+	run -0 ask "$port" test.example A
+	assert_output '0 0'
+	run -0 ask "$port" nobody.test.example A
+	assert_output '3 0'
+	run -0 ask "$port" example.net A
+	assert_output '5 0'
+	fails 1 'Error: domain test.example already exists' hull system dns create test.example
+	fails 64 "Error: invalid domain 'Up': lower-case letters, digits, '-' and '.'" hull system dns create Up
+	run -0 --separate-stderr hull system dns create other
+	run -0 ask "$port" x.other A
+	assert_output '3 0'
+	run -0 hull system dns ls
+	assert_output $'test.example\nother'
+	run -1 --separate-stderr hull system dns delete nix other test.example
+	assert_output $'other\ntest.example'
+	assert_equal "$stderr" 'Error: domain not found: nix'
+	# It ends with the last domain.
+	timeout 20 bash -c "while pgrep -f 'hull-dns $HULL_ROOT\$' > /dev/null; do sleep 0.1; done"
+}

@@ -19,7 +19,7 @@ setup() {
 
 @test "every command that is listed has a help of its own" {
 	local words
-	for words in '' 'image ' 'network ' 'system ' 'system kernel ' 'system property '; do
+	for words in '' 'image ' 'network ' 'system ' 'system kernel ' 'system dns ' 'system property '; do
 		while read -r name; do
 			# shellcheck disable=SC2086
 			run -0 "$HULL" $words "$name" --help

@@ -102,6 +102,26 @@ int engine_network_disconnect(struct engine *engine, const char *network, const 
 	return check(network, err);
 }
 
+int engine_dns_create(struct engine *engine, const char *domain, uint32_t *ret_port,
+		      struct err *err)
+{
+	CALLED("dns-create %s\n", domain);
+	*ret_port = 10053;
+	return 0;
+}
+
+int engine_dns_delete(struct engine *engine, const char *domain, struct err *err)
+{
+	CALLED("dns-delete %s\n", domain);
+	return str_eq(domain, "test") ? 0 : err_set(err, -ENOENT, "domain not found: %s", domain);
+}
+
+int engine_dns_list(struct engine *engine, char ***ret_domains, struct err *err)
+{
+	strv_push(ret_domains, "test");
+	return 0;
+}
+
 void attachment_list_release(struct attachment_list *list)
 {
 	VEC_EACH (list, it) {
