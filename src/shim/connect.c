@@ -27,7 +27,7 @@ static int send_change(struct shim *shim, const struct msg_interface_change *cha
 
 static void send_file(struct shim *shim, const char *path, const char *content)
 {
-	const struct msg_file file = { path, content, 0644 };
+	const struct msg_file file = { .path = path, .content = content, .mode = 0644 };
 	AUTO_SBUF struct sbuf out = { 0 };
 
 	msg_file_encode(&file, &out);

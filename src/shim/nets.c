@@ -42,6 +42,7 @@ struct nets {
 	struct loop *loop;                /* NULL until joined */
 	struct net *publisher;            /* which network's process leads ports in; NULL: none */
 	bool changed;
+	bool may_join; /* the shim was let at what networks need (shim/confine.c) */
 	size_t count;
 	struct net items[MSG_INTERFACES_MAX];
 };
@@ -165,6 +166,7 @@ int nets_open(const struct launch *launch, struct store *store, const char *uuid
 		r = make_nic(nets, err);
 	if (r < 0)
 		return r;
+	nets->may_join = nets->container->config.networks.count > 0;
 	if (nets->container->config.networks.count > nets->count)
 		return err_set(err, -E2BIG, "the container is in too many networks");
 	VEC_EACH (&nets->container->config.networks, it)
@@ -251,6 +253,7 @@ static struct net_member member_of(const struct net *net)
 		.name = config->id,
 		.hostname = str_or(config->hostname, config->id),
 		.aliases = net->aliases,
+		.has_others = net->nets->container->config.networks.count > 1,
 		.nameservers = config->dns.nameservers,
 		.mac = net->lease.mac,
 		.ipv4 = net->ipv4,
@@ -490,6 +493,11 @@ int nets_connect(struct nets *nets, const char *network, struct msg_interface_ch
 	if (find(nets, network))
 		return err_set(err, -EEXIST, "container %s is in network %s already",
 			       row->config.id, network);
+	if (!nets->may_join)
+		return err_set(err, -EPERM,
+			       "container %s was started without a network; stop it, connect it "
+			       "and start it again",
+			       row->config.id);
 	if (!net)
 		return err_set(err, -ENOSPC,
 			       "the machine of container %s has no network card to spare; stop "

@@ -115,8 +115,11 @@ answers() { # URL TEXT
 	assert_output 1300
 	run -0 hull exec web sh -c 'ip route | grep -c default'
 	assert_output 1
-	run -0 fetch web "$(address_of db)"
+	# Each network's names are known to who is in both.
+	run -0 fetch web db
 	assert_output db
+	run -0 fetch db web
+	assert_output web
 	run -0 fetch db "$(address_of web inner)"
 	assert_output web
 	run ! hull exec db timeout 3 wget -q -O - "http://$(address_of web default):8000/"
@@ -218,7 +221,7 @@ answers() { # URL TEXT
 	soon answers "http://127.0.0.1:$port/" web
 	# A stream between the two, under way when the process dies.
 	hull exec -d web sh -c 'head -c 60000000 /dev/zero | nc -l -p 9000'
-	hull exec near sh -c 'until nc web 9000 > /tmp/stream; do :; done; wc -c < /tmp/stream' > stream.log &
+	hull exec near sh -c 'mkfifo /tmp/open; exec 3<> /tmp/open; until nc web 9000 <&3 > /tmp/stream; do :; done; wc -c < /tmp/stream' > stream.log &
 	local reader=$!
 	soon hull exec near test -s /tmp/stream
 	pid=$(netd_of default)
