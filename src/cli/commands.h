@@ -9,6 +9,7 @@ extern const struct command cmd_attach, cmd_complete, cmd_completion, cmd_copy, 
 	cmd_delete, cmd_exec, cmd_fork, cmd_help, cmd_inspect, cmd_kill, cmd_list, cmd_logs,
 	cmd_pause, cmd_port, cmd_prune, cmd_rename, cmd_restart, cmd_run, cmd_start, cmd_stats,
 	cmd_stop, cmd_suspend, cmd_resume, cmd_unpause, cmd_wait;
+extern const struct command cmd_commit, cmd_diff, cmd_export;
 
 extern const struct command cmd_image;
 extern const struct command cmd_image_delete, cmd_image_history, cmd_image_import,

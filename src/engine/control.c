@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is done to containers that exist: stop, kill, wait, pause, remove, rename. */
+#include "engine/files.h"
 #include "engine/internal.h"
 
 #include <errno.h>
@@ -194,7 +195,7 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 		if (r < 0)
 			return r;
 	}
-	r = container_lock(engine, container, &lock_fd, err);
+	r = files_lock(engine, container, &lock_fd, err);
 	if (r < 0)
 		/* Its shim is removing it (--rm), or another command has it. */
 		return container->config.auto_remove && force

@@ -12,12 +12,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/confine.h"
+#include "engine/files.h"
 #include "engine/stream.h"
 #include "tar/pack.h"
 #include "tar/place.h"
 #include "tar/unpack.h"
 
 #define PIPE_SIZE (1024 * 1024)
+#define ATTEMPTS 5
 
 /* One side of a copy. */
 struct side {
@@ -135,15 +137,6 @@ static int open_pipe(int *ret_read, int *ret_write, struct err *err)
 	return 0;
 }
 
-/* A connection over which a copy in the container can be asked for. */
-static int connect_container(struct engine *engine, const char *id, int *ret_fd, struct err *err)
-{
-	CLEANUP(container_freep) struct container *container = NULL;
-	int r = engine_get(engine, id, &container, err);
-
-	return r < 0 ? r : container_connect(engine, container, ret_fd, err);
-}
-
 static struct msg_copy read_message(const struct side *from, const struct copy_options *options)
 {
 	return (struct msg_copy){ .id = MSG_PROCESS_MAIN + 1,
@@ -161,15 +154,15 @@ static int copy_out(struct engine *engine, const struct side *from, const struct
 	AUTO_FREE char *name = place_source_name(from->path);
 	AUTO_CLOSE int input = -1;
 	AUTO_CLOSE int output = -1;
-	AUTO_CLOSE int connection = -1;
+	CLEANUP(files_release) struct files files = { .connection = -1 };
 	struct helper helper = { .report = -1 };
 	struct err guest_err = { 0 };
 	bool broken = false;
 	int guest;
-	int r = connect_container(engine, from->container, &connection, err);
+	int r = place_find(AT_FDCWD, 0, to->path, name, &place, err);
 
 	if (r == 0)
-		r = place_find(AT_FDCWD, 0, to->path, name, &place, err);
+		r = files_open(engine, from->container, &files, err);
 	if (r == 0)
 		r = open_pipe(&input, &output, err);
 	if (r < 0)
@@ -179,7 +172,7 @@ static int copy_out(struct engine *engine, const struct side *from, const struct
 	if (r < 0)
 		return r;
 	close(TAKE_FD(input));
-	guest = stream_run(engine, TAKE_FD(connection), &message, -1, output, "copy", &broken,
+	guest = stream_run(engine, TAKE_FD(files.connection), &message, -1, output, "copy", &broken,
 			   &guest_err);
 	close(TAKE_FD(output));
 	if (guest < 0 && !broken) {
@@ -207,14 +200,14 @@ static int copy_in(struct engine *engine, const struct side *from, const struct 
 	struct msg_copy message;
 	AUTO_CLOSE int input = -1;
 	AUTO_CLOSE int output = -1;
-	AUTO_CLOSE int connection = -1;
+	CLEANUP(files_release) struct files files = { .connection = -1 };
 	struct helper helper = { .report = -1 };
 	struct err guest_err = { 0 };
 	int guest;
 	int r = source_find(AT_FDCWD, 0, from->path, options->follow, &source, err);
 
 	if (r == 0)
-		r = connect_container(engine, to->container, &connection, err);
+		r = files_open(engine, to->container, &files, err);
 	if (r == 0)
 		r = open_pipe(&input, &output, err);
 	if (r < 0)
@@ -225,7 +218,7 @@ static int copy_in(struct engine *engine, const struct side *from, const struct 
 	if (r < 0)
 		return r;
 	close(TAKE_FD(output));
-	guest = stream_run(engine, TAKE_FD(connection), &message, input, -1, "copy", NULL,
+	guest = stream_run(engine, TAKE_FD(files.connection), &message, input, -1, "copy", NULL,
 			   &guest_err);
 	close(TAKE_FD(input));
 	r = helper_finish(engine, &helper, err);
@@ -239,24 +232,35 @@ static int stream_out(struct engine *engine, const struct side *from,
 {
 	struct msg_copy message = read_message(from, options);
 	bool broken = false;
-	int connection = -1;
-	int r = connect_container(engine, from->container, &connection, err);
+	CLEANUP(files_release) struct files files = { .connection = -1 };
+	int r = files_open(engine, from->container, &files, err);
 
 	if (r == 0)
-		r = stream_run(engine, connection, &message, -1, STDOUT_FILENO, NULL, &broken, err);
+		r = stream_run(engine, TAKE_FD(files.connection), &message, -1, STDOUT_FILENO, NULL,
+			       &broken, err);
 	return broken ? err_set(err, -EPIPE, "cannot write the archive: %m") : r;
 }
 
 static int stream_in(struct engine *engine, const struct side *to, struct err *err)
 {
 	struct msg_copy message = write_message(to, NULL);
-	int connection = -1;
-	int r = connect_container(engine, to->container, &connection, err);
+	CLEANUP(files_release) struct files files = { .connection = -1 };
+	int r = files_open(engine, to->container, &files, err);
 
 	message.flags |= MSG_COPY_KEEP_NAMES;
 	return r < 0 ? r
-		     : stream_run(engine, connection, &message, STDIN_FILENO, -1, "copy", NULL,
-				  err);
+		     : stream_run(engine, TAKE_FD(files.connection), &message, STDIN_FILENO, -1,
+				  "copy", NULL, err);
+}
+
+static int copy_once(struct engine *engine, const struct side *from, const struct side *to,
+		     const struct copy_options *options, struct err *err)
+{
+	if (from->container)
+		return to->is_stream ? stream_out(engine, from, options, err)
+				     : copy_out(engine, from, to, options, err);
+	return from->is_stream ? stream_in(engine, to, err)
+			       : copy_in(engine, from, to, options, err);
 }
 
 int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err)
@@ -276,9 +280,12 @@ int engine_copy(struct engine *engine, const struct copy_options *options, struc
 	if (!from.container && !to.container)
 		return err_set(err, -EINVAL,
 			       "one of source and destination has to be CONTAINER:PATH");
-	if (from.container)
-		return to.is_stream ? stream_out(engine, &from, options, err)
-				    : copy_out(engine, &from, &to, options, err);
-	return from.is_stream ? stream_in(engine, &to, err)
-			      : copy_in(engine, &from, &to, options, err);
+	/* A container that ended before it could be asked is asked again, as one that is stopped.
+	 */
+	for (int i = 0; i < ATTEMPTS; i++) {
+		r = copy_once(engine, &from, &to, options, err);
+		if (r != -EAGAIN)
+			break;
+	}
+	return r;
 }

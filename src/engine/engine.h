@@ -241,6 +241,35 @@ struct copy_options {
 /* Copies by the rules of cp(1). One side at least is in a container. */
 int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err);
 
+/* --- a container's root file system (engine/changes.c) --- */
+
+/* All of it, without what is mounted in it, as a tar archive. path NULL: stdout. */
+int engine_export(struct engine *engine, const char *id, const char *path, struct err *err);
+
+struct change {
+	char kind;  /* 'A' added, 'C' changed, 'D' deleted */
+	char *path; /* absolute; any bytes */
+};
+struct change_list {
+	struct change *items;
+	size_t count, capacity;
+};
+void change_list_release(struct change_list *list);
+/* What was changed against the image, directories before what is in them. */
+int engine_diff(struct engine *engine, const char *id, struct change_list *ret_list,
+		struct err *err);
+
+struct commit_options {
+	const char *reference;        /* as typed */
+	char *const *changes;         /* instructions of a Dockerfile */
+	const char *author, *message; /* NULL: none */
+	bool pause;                   /* its processes stand still meanwhile */
+};
+/* Makes an image of what was changed on top of the container's. *ret_reference: owned by the
+ * caller. */
+int engine_commit(struct engine *engine, const char *id, const struct commit_options *options,
+		  char **ret_reference, struct err *err);
+
 /* --- images (engine/images.c) --- */
 
 /* ret_reference: the normalised one; owned by the caller. */

@@ -32,7 +32,7 @@ int images_worker(struct engine *engine, const char *verb, json_t *request, json
 	return r;
 }
 
-static int normalise(const struct engine *engine, const char *name, char **ret_text,
+int images_normalise(const struct engine *engine, const char *name, char **ret_text,
 		     struct err *err)
 {
 	struct image_ref ref = { 0 };
@@ -92,7 +92,7 @@ int engine_image_pull(struct engine *engine, const char *reference,
 	AUTO_JSON json_t *result = NULL;
 	struct platform platform;
 	json_t *request;
-	int r = normalise(engine, reference, &normalised, err);
+	int r = images_normalise(engine, reference, &normalised, err);
 
 	if (r == 0)
 		r = choose_platform(engine, fetch, &platform, err);
@@ -178,7 +178,7 @@ int engine_image_import(struct engine *engine, const char *path, const char *ref
 	int r = check_source(source, err);
 
 	if (r == 0)
-		r = normalise(engine, reference, &normalised, err);
+		r = images_normalise(engine, reference, &normalised, err);
 	if (r < 0)
 		return r;
 	request = json_object();
@@ -198,7 +198,7 @@ int engine_image_import_builtin(struct engine *engine, const char *reference, ch
 	AUTO_JSON json_t *result = NULL;
 	const char *busybox = NULL;
 	json_t *request;
-	int r = normalise(engine, str_or(reference, "busybox:latest"), &normalised, err);
+	int r = images_normalise(engine, str_or(reference, "busybox:latest"), &normalised, err);
 
 	if (r < 0)
 		return r;
@@ -272,7 +272,7 @@ int images_require(struct engine *engine, const char *name, const struct fetch_o
 	CLEANUP(image_row_release) struct image_row row = { 0 };
 	AUTO_FREE char *normalised = NULL;
 	struct platform platform;
-	int r = normalise(engine, name, &normalised, err);
+	int r = images_normalise(engine, name, &normalised, err);
 
 	if (r == 0)
 		r = choose_platform(engine, options, &platform, err);
@@ -314,7 +314,7 @@ static int get_row(struct engine *engine, const char *name, struct image_row *re
 		   struct err *err)
 {
 	AUTO_FREE char *normalised = NULL;
-	int r = normalise(engine, name, &normalised, err);
+	int r = images_normalise(engine, name, &normalised, err);
 
 	if (r == 0)
 		r = images_get(engine->store, normalised, ret_row, err);
@@ -326,7 +326,7 @@ int engine_image_tag(struct engine *engine, const char *source, const char *targ
 {
 	CLEANUP(image_row_release) struct image_row row = { 0 };
 	AUTO_FREE char *to = NULL;
-	int r = normalise(engine, target, &to, err);
+	int r = images_normalise(engine, target, &to, err);
 
 	if (r == 0)
 		r = get_row(engine, source, &row, err);

@@ -42,6 +42,9 @@ int config_read(struct engine_config *config, const char *path, bool required, s
  * and disk made. *ret_image is the caller's. */
 int images_require(struct engine *engine, const char *name, const struct fetch_options *fetch,
 		   struct image_row *ret_row, struct image **ret_image, struct err *err);
+/* The full form of a reference as typed; owned by the caller. */
+int images_normalise(const struct engine *engine, const char *name, char **ret_text,
+		     struct err *err);
 /* Makes the disk of an image whose blobs are here. */
 int images_prepare(struct engine *engine, const char *reference, const char *manifest_digest,
 		   const char *platform, struct err *err);

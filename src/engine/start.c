@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "disk/ext4.h"
 #include "disk/scratch.h"
+#include "engine/files.h"
 #include "engine/networks.h"
 #include "shim/client.h"
 #include "shim/launch.h"
@@ -77,6 +78,7 @@ static void fill_launch(struct engine *engine, const struct container *container
 			struct launch *launch)
 {
 	*launch = (struct launch){
+		.files = launch->files,
 		.uuid = xstrdup(container->uuid),
 		.root = xstrdup(engine->root),
 		.run = xstrdup(engine->run),
@@ -120,7 +122,7 @@ static int fill_start(struct engine *engine, const struct container *container,
 	return place_scratch(engine, container, machine, &template, &launch->scratch_slot, err);
 }
 
-/* Starts the shim; *ret_client is our connection to it. */
+/* Starts the shim; *ret_client is our connection to it. Returns its pid. */
 static int spawn_shim(struct engine *engine, const struct launch *launch, int lock_fd,
 		      int *ret_client, struct err *err)
 {
@@ -158,7 +160,7 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 		return r;
 	log_timeline("hull: shim spawned");
 	*ret_client = TAKE_FD(ours);
-	return 0;
+	return pid;
 }
 
 /* Has a template made for the image that was started, for its next start: in the background, at no
@@ -223,7 +225,8 @@ static int fill_resume(struct engine *engine, const struct container *container,
 	return r;
 }
 
-/* Everything a start needs, in the order of what can fail for the user's reasons first. */
+/* Everything a start needs, in the order of what can fail for the user's reasons first. Returns the
+ * shim's pid. */
 static int launch_container(struct engine *engine, const struct container *container, int lock_fd,
 			    const struct stdio_options *stdio, struct launch *launch,
 			    bool *ret_plain, int *ret_client, struct err *err)
@@ -353,7 +356,7 @@ static int take_container(struct engine *engine, const char *id, struct containe
 		*ret_container = TAKE_PTR(container);
 		return 0;
 	}
-	r = container_lock(engine, container, &lock_fd, err);
+	r = files_lock(engine, container, &lock_fd, err);
 	if (r < 0)
 		return r;
 	if (containers_get_uuid(engine->store, container->uuid, &now, NULL) == -ENOENT) {
@@ -397,6 +400,47 @@ int engine_start(struct engine *engine, const char *id, const struct stdio_optio
 	if (r == 0 && plain)
 		spawn_template(engine, &launch);
 	return finish_attach(r, &result, ret_status);
+}
+
+/* A machine of the container with its disks, where nothing runs. */
+static int launch_files(struct engine *engine, const char *id, struct files *ret_files,
+			struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	CLEANUP(launch_release) struct launch launch = { .files = true };
+	AUTO_CLOSE int lock_fd = -1;
+	bool plain = false;
+	int client = -1;
+	int r = take_container(engine, id, &container, &lock_fd, err);
+
+	if (r == 0)
+		r = launch_container(engine, container, lock_fd, NULL, &launch, &plain, &client,
+				     err);
+	if (r < 0)
+		return r;
+	*ret_files = (struct files){ .connection = client, .shim = r };
+	return 0;
+}
+
+int files_open(struct engine *engine, const char *id, struct files *ret_files, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r < 0)
+		return r;
+	if (container->state == CONTAINER_SUSPENDED)
+		return err_set(err, -EINVAL, "container %s is suspended; 'hull resume' it first",
+			       container->config.id);
+	ret_files->shim = 0;
+	if (container_is_active(container))
+		return container_connect(engine, container, &ret_files->connection, err);
+	r = launch_files(engine, id, ret_files, err);
+	if (r != -EBUSY)
+		return r;
+	/* Somebody was faster and starts it: its supervisor answers when it runs. */
+	ret_files->connection = client_connect(engine->root, container->uuid, NULL);
+	return ret_files->connection < 0 ? r : 0;
 }
 
 /* A connection to the shim of a container that runs. */

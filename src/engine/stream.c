@@ -83,7 +83,8 @@ static int take_notes(struct engine *engine, int fd, const struct attach_result 
 	(void)!pread(fd, text, TOLD_MAX, 0);
 	r = take_lines(engine, text, -EIO, err);
 	if (r == 0 && result->status != 0)
-		r = err_set(err, -EIO, "the copy was broken off in the container");
+		r = err_set(err, -EIO, "the copy was broken off in the container (status %u)",
+			    result->status);
 	return r;
 }
 

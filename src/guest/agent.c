@@ -36,6 +36,7 @@
 #include "proto/mux.h"
 
 #define LAST_FLUSH_MS 2000
+#define LAST_COPIES_MS 15000 /* the host waits for 30 s */
 
 struct agent {
 	struct loop *loop;       /* owned */
@@ -60,6 +61,9 @@ struct agent {
 	bool frozen;       /* the state is being saved, or has been brought back */
 	/* The end. */
 	struct loop_source *kill_timer;
+	bool main_over; /* the main process has ended */
+	bool too_late;  /* for what copies still have to say */
+	bool ending;
 	bool shutting_down;
 };
 
@@ -310,7 +314,8 @@ static int start_copy(struct agent *agent, const struct msg_copy *message, struc
 	int report = -1;
 	int pid;
 
-	if (!agent->has_session || agent->shutting_down || (agent->session.has_process && !runs))
+	if (!agent->has_session || agent->shutting_down ||
+	    (agent->session.has_process && !runs && !agent->main_over))
 		return err_set(err, -ENOTCONN, "the container does not run");
 	if (find_process(agent, message->id))
 		return err_set(err, -EEXIST, "process %u exists already", message->id);
@@ -421,6 +426,7 @@ static void end_machine(struct agent *agent)
 {
 	struct err err = { 0 };
 
+	agent->ending = true;
 	while (agent->processes.count)
 		process_finish(agent->processes.items[0]);
 	stage_dissolve(&agent->stage);
@@ -435,18 +441,28 @@ static void end_machine(struct agent *agent)
 static void end_if_empty(struct agent *agent)
 {
 	VEC_EACH (&agent->processes, it)
-		if (process_pid(*it))
+		if (process_pid(*it) || (process_is_copy(*it) && !agent->too_late))
 			return;
 	if (agent->shutting_down)
 		end_machine(agent);
+}
+
+static void kill_copies(struct agent *agent)
+{
+	agent->too_late = true;
+	VEC_EACH (&agent->processes, it)
+		if (process_is_copy(*it) && process_pid(*it))
+			kill(process_pid(*it), SIGKILL);
 }
 
 static void kill_all(void *ctx)
 {
 	struct agent *agent = ctx;
 
+	kill_copies(agent);
 	cgroup_kill(agent->cgroup_fd);
 	kill(agent->stage.pid, SIGKILL);
+	end_if_empty(agent);
 }
 
 static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t size)
@@ -458,14 +474,17 @@ static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t s
 	if (r < 0 || agent->shutting_down)
 		return r;
 	agent->shutting_down = true;
-	VEC_EACH (&agent->processes, it)
-		if (process_is_copy(*it) && process_pid(*it))
-			kill(process_pid(*it), SIGKILL);
+	/* Copies of files may end after the container's process did by itself, but not after that
+	 * was told to. */
+	if (process || message.signal)
+		kill_copies(agent);
 	if (process && process_pid(process) && message.signal) {
 		kill(process_pid(process), (int)message.signal);
 		loop_arm(agent->kill_timer, message.timeout_ms);
 	} else {
-		kill_all(agent);
+		cgroup_kill(agent->cgroup_fd);
+		kill(agent->stage.pid, SIGKILL);
+		loop_arm(agent->kill_timer, LAST_COPIES_MS);
 	}
 	end_if_empty(agent);
 	return 0;
@@ -678,6 +697,7 @@ static void on_over(void *ctx, struct process *process)
 {
 	struct agent *agent = ctx;
 	bool is_main = process_id(process) == MSG_PROCESS_MAIN;
+	bool is_copy = process_is_copy(process);
 
 	if (process_freezes(process))
 		thaw(agent);
@@ -687,9 +707,12 @@ static void on_over(void *ctx, struct process *process)
 			break;
 		}
 	process_free(process);
+	agent->main_over |= is_main;
 	/* The host will ask for an orderly end, or not need one. */
 	if (is_main && !agent->shutting_down)
 		mounts_sync_begin();
+	if (is_copy && !agent->ending)
+		end_if_empty(agent);
 }
 
 static void on_started(void *ctx, const struct process *process)

@@ -256,16 +256,24 @@ static int enter(const struct msg_copy *message, const struct copy_scene *scene,
 	const int flags = O_RDONLY | O_DIRECTORY;
 	bool inside = message->op == MSG_COPY_READ || message->op == MSG_COPY_WRITE;
 	int fds[FD_FIRST_OTHER] = { stdio[0], stdio[1], stdio[2], report };
-	int r;
+	bool entered = false;
+	int r = 0;
 
-	fds[FD_ROOT] = open(MOUNTS_ROOT, flags);
 	fds[FD_UPPER] = open(MOUNTS_UPPER, flags);
 	fds[FD_LOWER] = open(MOUNTS_LOWER, flags);
 	if (inside && scene->mounts_fd >= 0) {
-		if (setns(scene->mounts_fd, CLONE_NEWNS) < 0)
+		entered = setns(scene->mounts_fd, CLONE_NEWNS) == 0;
+		if (!entered && errno != ESRCH)
 			return err_set(err, -errno, "cannot enter the container: %m");
-		fds[FD_ROOT] = open("/", flags);
 	}
+	/* Without a process of the container, or if it has just ended: what it has mounted, again.
+	 */
+	if (inside && !entered)
+		r = unshare(CLONE_NEWNS) < 0 ? err_set(err, -errno, "cannot unshare: %m")
+					     : mounts_attach_devices(scene->session, err);
+	if (r < 0)
+		return r;
+	fds[FD_ROOT] = open(entered ? "/" : MOUNTS_ROOT, flags);
 	r = take_places(fds);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the copy: %m");

@@ -385,6 +385,14 @@ int mounts_device(const struct msg_mount *message, size_t index, struct err *err
 	return r < 0 ? r : mounts_clone(place, err);
 }
 
+int mounts_device_copy(size_t index, struct err *err)
+{
+	char place[64];
+
+	snprintf(place, sizeof(place), DEVICE_FORMAT, index);
+	return mounts_clone(place, err);
+}
+
 void mounts_sync_begin(void)
 {
 	AUTO_CLOSE int fd = open(SCRATCH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -40,6 +40,11 @@ void mounts_devices_begin(const struct msg_session *session);
 /* Mounts the device of mount number index (block, share or volume; after the root). Returns a
  * detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
+/* A further detached copy of it. */
+int mounts_device_copy(size_t index, struct err *err);
+/* For a process in a mount namespace of its own: attaches copies of the session's devices where the
+ * container has them, below MOUNTS_ROOT. */
+int mounts_attach_devices(const struct msg_session *session, struct err *err);
 /* Starts writing out the scratch disk's data, in the background. */
 void mounts_sync_begin(void);
 /* Writes out and unmounts all of it. 0, or the first failure, after trying everything. */

@@ -317,6 +317,23 @@ static int attach_mount(int root_fd, const struct msg_mount *mount_message, int 
 	return r < 0 ? err_set(err, r, "cannot mount '%s': %m", mount_message->target) : 0;
 }
 
+int mounts_attach_devices(const struct msg_session *session, struct err *err)
+{
+	AUTO_CLOSE int root_fd = open(MOUNTS_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = root_fd < 0 ? err_set(err, -errno, "cannot open '%s': %m", MOUNTS_ROOT) : 0;
+
+	for (size_t i = 0; i < session->mount_count && r == 0; i++) {
+		AUTO_CLOSE int tree = -1;
+
+		if (!mounts_is_device(session->mounts[i].type))
+			continue;
+		r = tree = mounts_device_copy(i, err);
+		if (tree >= 0)
+			r = attach_mount(root_fd, &session->mounts[i], tree, err);
+	}
+	return r < 0 ? r : 0;
+}
+
 /* A place for a file of ours: what the image has there (inside the root, wherever links lead), or
  * an empty file. */
 static int open_file_place(int root_fd, const char *path)

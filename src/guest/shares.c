@@ -308,7 +308,7 @@ int shares_serve(int root_fd, const struct msg_process *process, struct err *err
 
 	if (!shares.count)
 		return 0;
-	user_find_in(root_fd, process->user, &user);
+	user_find_in(root_fd, str_or(process->user, ""), &user);
 	shares.port = port_open(SHARE_PORT);
 	if (shares.port < 0)
 		return err_set(err, shares.port, "cannot open the port '" SHARE_PORT "': %m");

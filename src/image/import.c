@@ -70,15 +70,11 @@ static int finish(const struct import *import, struct descriptor *layer, const c
 	return r;
 }
 
-/* Stores the tar (owned here) as a blob while it is converted. */
-static int import_stream(const struct import *import, struct stream *source, json_t **ret_result,
-			 struct err *err)
+int layer_import(struct task *task, struct stream *source, struct descriptor *ret_layer,
+		 char **ret_diff_id, struct err *err)
 {
-	struct task *task = import->task;
 	AUTO_FREE char *path = NULL;
-	AUTO_FREE char *diff_id = NULL;
 	char digest[STREAM_DIGEST_LENGTH + 1];
-	CLEANUP(descriptor_release) struct descriptor layer = { 0 };
 	AUTO_STREAM struct stream *hashed =
 		stream_digest_new(source, "archive", NULL, 0, &task->cancelled);
 	AUTO_STREAM struct stream *tar = NULL;
@@ -89,7 +85,7 @@ static int import_stream(const struct import *import, struct stream *source, jso
 	if (fd < 0)
 		return fd;
 	tar = stream_decompress_new(stream_tee_new(stream_borrow(hashed), fd));
-	r = layer_make(task, tar, NULL, &diff_id, err);
+	r = layer_make(task, tar, NULL, ret_diff_id, err);
 	if (r == 0) {
 		stream_digest_text(hashed, digest);
 		r = blob_commit(task->root, fd, path, digest, err);
@@ -99,7 +95,7 @@ static int import_stream(const struct import *import, struct stream *source, jso
 		return r;
 	}
 	kind = stream_decompress_kind(tar);
-	layer = (struct descriptor){
+	*ret_layer = (struct descriptor){
 		.media_type = xasprintf("%s%s", MEDIA_OCI_LAYER,
 					kind == COMPRESSION_GZIP   ? "+gzip"
 					: kind == COMPRESSION_ZSTD ? "+zstd"
@@ -107,11 +103,20 @@ static int import_stream(const struct import *import, struct stream *source, jso
 		.digest = xstrdup(digest),
 		.size = stream_digest_count(hashed),
 	};
-	return finish(import, &layer, diff_id, ret_result, err);
+	return 0;
 }
 
-/* The normalised form of the request's reference. */
-static int parse_reference(const struct task *task, char **ret_text, struct err *err)
+static int import_stream(const struct import *import, struct stream *source, json_t **ret_result,
+			 struct err *err)
+{
+	CLEANUP(descriptor_release) struct descriptor layer = { 0 };
+	AUTO_FREE char *diff_id = NULL;
+	int r = layer_import(import->task, source, &layer, &diff_id, err);
+
+	return r < 0 ? r : finish(import, &layer, diff_id, ret_result, err);
+}
+
+int task_reference(const struct task *task, char **ret_text, struct err *err)
 {
 	CLEANUP(image_ref_release) struct image_ref ref = { 0 };
 	const char *text;
@@ -136,7 +141,7 @@ int verb_import(struct task *task, json_t **ret_result, struct err *err)
 	struct import import = {
 		.task = task, .config = config, .created = time(NULL), .by = "hull image import"
 	};
-	int r = parse_reference(task, &reference, err);
+	int r = task_reference(task, &reference, err);
 
 	if (r == 0)
 		r = task_platform(task, &import.platform, err);
@@ -284,7 +289,7 @@ int verb_import_builtin(struct task *task, json_t **ret_result, struct err *err)
 	int r = task_string(task, "busybox", &path, err);
 
 	if (r == 0)
-		r = parse_reference(task, &reference, err);
+		r = task_reference(task, &reference, err);
 	if (r == 0 && stat(path, &st) < 0)
 		r = err_set(err, -errno, "cannot open '%s': %m", path);
 	if (r == 0) {

@@ -7,6 +7,7 @@
 #include "image/content.h"
 #include "image/manifest.h"
 #include "image/ref.h"
+#include "image/stream.h"
 #include "image/task.h"
 
 int verb_pull(struct task *task, json_t **ret_result, struct err *err);
@@ -20,6 +21,7 @@ int verb_save(struct task *task, json_t **ret_result, struct err *err);
 int verb_import(struct task *task, json_t **ret_result, struct err *err);
 int verb_import_builtin(struct task *task, json_t **ret_result, struct err *err);
 int verb_prepare(struct task *task, json_t **ret_result, struct err *err);
+int verb_commit(struct task *task, json_t **ret_result, struct err *err);
 int verb_prune(struct task *task, json_t **ret_result, struct err *err);
 
 /* What several verbs share. */
@@ -30,6 +32,11 @@ int task_platform(const struct task *task, struct platform *ret_platform, struct
 size_t task_concurrency(const struct task *task);
 /* A required string of the request. */
 int task_string(const struct task *task, const char *name, const char **ret_text, struct err *err);
+/* The normalised form of the request's "reference", which must have no digest. Owned. */
+int task_reference(const struct task *task, char **ret_text, struct err *err);
+/* Stores the tar (owned by this call) as a blob while it is converted to a layer. */
+int layer_import(struct task *task, struct stream *source, struct descriptor *ret_layer,
+		 char **ret_diff_id, struct err *err);
 /* The request's "path" opened for reading, or stdin ("-" too). A descriptor. */
 int task_input(const struct task *task, const char **ret_name, struct err *err);
 /* Points the store's row of the reference at the document. */

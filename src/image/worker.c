@@ -53,6 +53,7 @@ static const struct verb verbs[] = {
 	{ "import", verb_import },
 	{ "prepare", verb_prepare },
 	{ "import-builtin", verb_import_builtin },
+	{ "commit", verb_commit },
 	{ "prune", verb_prune, .exclusive = true },
 	{ "keep-login", verb_keep_login, .personal = true },
 	{ "drop-login", verb_drop_login, .personal = true },

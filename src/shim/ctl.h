@@ -20,20 +20,21 @@
 
 enum ctl_type {
 	/* requests */
-	CTL_ATTACH = 64,   /* two u32: flags (enum ctl_attach), 0 */
-	CTL_EXEC = 65,     /* a packed msg_process (its id is ignored) */
-	CTL_STOP = 66,     /* two u32: signal (0: the configured one), timeout in ms */
-	CTL_KILL = 67,     /* two u32: signal, 0 */
-	CTL_WAIT = 68,     /* empty; answered by CTL_EXITED */
-	CTL_STATS = 69,    /* empty; answered by CTL_STATS_REPLY */
-	CTL_PAUSE = 70,    /* two u32: 1 pause or 0 go on, 0 */
-	CTL_UPDATE = 71,   /* u32 CPUs, u64 memory in bytes, u64 processes, string restart policy; 0
-			    * or "": as it is */
-	CTL_COPY = 120,    /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
-	CTL_SUSPEND = 130, /* empty; answered by CTL_OK when the machine is saved and gone */
-	CTL_SAVE = 131,    /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
-			    * container's, for a copy of machine and disks; answered by CTL_SAVED */
-	CTL_CONNECT = 100, /* string: a network that the container is to join */
+	CTL_ATTACH = 64, /* two u32: flags (enum ctl_attach), 0 */
+	CTL_EXEC = 65,   /* a packed msg_process (its id is ignored) */
+	CTL_STOP = 66,   /* two u32: signal (0: the configured one), timeout in ms */
+	CTL_KILL = 67,   /* two u32: signal, 0 */
+	CTL_WAIT = 68,   /* empty; answered by CTL_EXITED */
+	CTL_STATS = 69,  /* empty; answered by CTL_STATS_REPLY */
+	CTL_PAUSE = 70,  /* two u32: 1 pause or 0 go on, 0 */
+	CTL_UPDATE = 71, /* u32 CPUs, u64 memory in bytes, u64 processes, string restart policy; 0
+			  * or "": as it is */
+	CTL_COPY = 120,  /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
+	CTL_COPY_END = 121, /* empty; CTL_OK when the machine that only copies files has ended */
+	CTL_SUSPEND = 130,  /* empty; answered by CTL_OK when the machine is saved and gone */
+	CTL_SAVE = 131,     /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
+			     * container's, for a copy of machine and disks; answered by CTL_SAVED */
+	CTL_CONNECT = 100,  /* string: a network that the container is to join */
 	CTL_DISCONNECT = 101, /* string: a network that it is to leave */
 	CTL_RENAME = 102,     /* string: what the container is called now */
 	/* while attached */

@@ -266,6 +266,7 @@ int launch_write(const struct launch *launch, int *ret_fd, struct err *err)
 	json_object_set_new(json, "rows", json_integer(launch->rows));
 	json_object_set_new(json, "columns", json_integer(launch->columns));
 	json_object_set_new(json, "tap", json_boolean(launch->tap));
+	json_object_set_new(json, "files", json_boolean(launch->files));
 	json_object_set_new(json, "debug", json_boolean(launch->debug));
 	json_object_set_new(json, "origin", json_integer((json_int_t)launch->timeline_origin_ns));
 	text = json_text(json);
@@ -319,6 +320,7 @@ int launch_read(int fd, struct launch *ret_launch, struct err *err)
 	launch.rows = (uint32_t)json_get_int(json, "rows", 0);
 	launch.columns = (uint32_t)json_get_int(json, "columns", 0);
 	launch.tap = json_get_bool(json, "tap", false);
+	launch.files = json_get_bool(json, "files", false);
 	launch.debug = json_get_bool(json, "debug", false);
 	launch.timeline_origin_ns = (uint64_t)json_get_int(json, "origin", 0);
 	*ret_launch = launch;

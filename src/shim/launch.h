@@ -77,6 +77,8 @@ struct launch {
 	uint32_t attach;    /* enum ctl_attach: what the first client gets of the main process */
 	uint32_t rows, columns; /* of its terminal */
 	bool debug;
+	bool files; /* nothing runs: the machine is there to copy files, and ends with its clients
+		     */
 	uint64_t timeline_origin_ns;
 };
 

@@ -180,7 +180,7 @@ int nets_open(const struct launch *launch, struct store *store, const char *uuid
 
 size_t nets_count(const struct nets *nets)
 {
-	return nets->count;
+	return nets ? nets->count : 0;
 }
 
 int nets_nic(const struct nets *nets, size_t i)
@@ -224,7 +224,7 @@ void nets_describe(const struct nets *nets, struct session_network *ret_network)
 	size_t count = 0;
 
 	*ret_network = (struct session_network){ 0 };
-	for (size_t i = 0; i < nets->count; i++) {
+	for (size_t i = 0; i < nets_count(nets); i++) {
 		const struct net *net = &nets->items[i];
 
 		if (!net->used)
@@ -412,7 +412,7 @@ int nets_join(struct nets *nets, struct loop *loop, struct err *err)
 {
 	int r = 0;
 
-	if (nets->loop)
+	if (!nets || nets->loop)
 		return 0;
 	for (size_t i = 0; i < nets->count && r == 0; i++)
 		if (nets->items[i].used)

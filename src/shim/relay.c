@@ -289,14 +289,19 @@ void relay_client_reset(struct client *client, uint32_t stream)
 
 /* --- life --- */
 
+void relay_expect(struct client *client, uint32_t flags)
+{
+	mux_open(client->mux, CTL_STREAM_STDIN, flags & CTL_ATTACH_INPUT ? MUX_WINDOW_DEFAULT : 0);
+	mux_open(client->mux, CTL_STREAM_STDOUT, 0);
+	mux_open(client->mux, CTL_STREAM_STDERR, 0);
+}
+
 void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner)
 {
 	client->process = process;
 	client->flags = flags;
 	client->owner = owner;
-	mux_open(client->mux, CTL_STREAM_STDIN, flags & CTL_ATTACH_INPUT ? MUX_WINDOW_DEFAULT : 0);
-	mux_open(client->mux, CTL_STREAM_STDOUT, 0);
-	mux_open(client->mux, CTL_STREAM_STDERR, 0);
+	relay_expect(client, flags);
 	if (process->started)
 		server_send(client, CTL_STARTED, NULL);
 }

@@ -55,6 +55,7 @@ static void client_free(struct client *client)
 	free(client->out[0].data);
 	free(client->out[1].data);
 	free(client->input);
+	sbuf_release(&client->held_copy);
 	free(client);
 }
 
@@ -81,6 +82,8 @@ static void on_reap(void *ctx)
 		shim->client_count--;
 		client_free(client);
 	}
+	if (shim->phase == PHASE_FILES && !server_has_copiers(shim))
+		shim_event(shim, EVENT_STOP);
 }
 
 /* --- requests --- */
@@ -158,10 +161,18 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 	struct msg_copy copy;
 	int r = msg_copy_decode(data, size, &copy);
 
-	if (r < 0 || !server_is_answering(client))
+	if (r < 0)
 		return r;
+	/* Before and between and after its runs: it will be told to try again, if nothing comes. */
+	if (shim->phase != PHASE_RUNNING && shim->phase != PHASE_FILES) {
+		sbuf_add_bytes(&client->held_copy, data, size);
+		relay_expect(client, CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT);
+		return 0;
+	}
+	if (shim->phase == PHASE_RUNNING && !server_is_answering(client))
+		return 0;
 	if (relay_is_full(shim)) {
-		server_send_error(client, -EAGAIN, 125,
+		server_send_error(client, -EBUSY, 125,
 				  "too many commands run in the container at once");
 		server_drop(client);
 		return 0;
@@ -172,6 +183,35 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 	relay_attach(relay_add(shim, copy.id, copy.op == MSG_COPY_WRITE), client,
 		     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
 	return mux_send_control(shim->guest, MSG_COPY, out.text, out.length);
+}
+
+void server_begin_copies(struct shim *shim)
+{
+	for (struct client *client = shim->clients; client; client = client->next)
+		if (client->held_copy.length && !client->copies && !client->dead)
+			on_copy(client, (const uint8_t *)client->held_copy.text,
+				client->held_copy.length);
+}
+
+bool server_has_copiers(const struct shim *shim)
+{
+	for (const struct client *client = shim->clients; client; client = client->next)
+		if (!client->wants_end)
+			return true;
+	return false;
+}
+
+static int on_copy_end(struct client *client, const uint8_t *data, size_t size)
+{
+	AUTO_FREE char *message = NULL;
+
+	client->wants_end = client->end_is_ok = true;
+	if (client->shim->launch.files)
+		return 0;
+	message = xasprintf("container %s is already running", client->shim->container->config.id);
+	server_send_error(client, -EBUSY, 125, message);
+	server_drop(client);
+	return 0;
 }
 
 static int on_stop(struct client *client, const uint8_t *data, size_t size)
@@ -303,6 +343,7 @@ static const struct {
 	{ CTL_STATS, true, on_stats },
 	{ CTL_PAUSE, true, on_pause },
 	{ CTL_COPY, true, on_copy },
+	{ CTL_COPY_END, true, on_copy_end },
 	{ CTL_CONNECT, true, connect_request },
 	{ CTL_DISCONNECT, true, disconnect_request },
 	{ CTL_RENAME, true, rename_request },
@@ -430,7 +471,9 @@ void server_report_end(struct shim *shim)
 
 		if (client->dead || client->exit_due)
 			continue;
-		if (client->wants_end && client->end_is_ok) {
+		if (client->held_copy.length && !client->copies && !shim->launch.files) {
+			server_send_error(client, -EAGAIN, 125, "the container has ended");
+		} else if (client->wants_end && client->end_is_ok) {
 			server_send(client, CTL_OK, NULL);
 		} else if (client->wants_end && !shim->suspended) {
 			ctl_exited_encode(

@@ -368,7 +368,7 @@ int session_encode(const struct container_config *config, const struct launch *l
 		.interface_count = network->count,
 		.rehearse = rehearse,
 		.timeline = launch->debug,
-		.has_process = true,
+		.has_process = !launch->files,
 		.mounts = xcalloc(MSG_MOUNTS_MAX, sizeof(*msg.mounts)),
 	};
 	int r = session_capabilities(config->privileged, config->cap_add, config->cap_drop,

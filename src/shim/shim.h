@@ -39,6 +39,7 @@ struct process;
 enum phase {
 	PHASE_STARTING, /* the machine comes up, the session is under way */
 	PHASE_RUNNING,  /* the main process runs */
+	PHASE_FILES,    /* there is none: files are copied (launch.files) */
 	PHASE_STOPPING, /* somebody asked for the end; the guest shuts down */
 	PHASE_CLOSING,  /* the main process ended by itself; the guest cleans its disks */
 	PHASE_BACKOFF,  /* ended; will be started again by its restart policy */
@@ -48,6 +49,7 @@ enum phase {
 
 enum event {
 	EVENT_STARTED,
+	EVENT_READY,  /* the session is there; without a process that is all */
 	EVENT_FAILED, /* the session or main process could not start: shim.failure says why */
 	EVENT_EXITED, /* the main process: main status is set */
 	EVENT_STOP,   /* a client or a signal wants it stopped: stop_signal, stop_timeout_ms */
@@ -148,6 +150,8 @@ bool relay_is_full(const struct shim *shim);
  * process's, and its loss of interest in output too. */
 void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner);
 /* A process that no other client can come to (an exec's) gets the end of its input. */
+/* Opens the client's streams before there is a process, so that its credit is not lost. */
+void relay_expect(struct client *client, uint32_t flags);
 void relay_detach(struct client *client);
 uint32_t relay_process_id(const struct process *process);
 void relay_started(struct shim *shim, uint32_t id);
@@ -176,6 +180,10 @@ int server_open(struct shim *shim, struct err *err);
 struct client *server_add_client(struct shim *shim, int fd);
 /* Tells everybody who waits for the end of the container, and asks every client to go. */
 void server_report_end(struct shim *shim);
+/* Begins the copies that were asked for too early. */
+void server_begin_copies(struct shim *shim);
+/* Whether somebody copies, or has not said what it wants. */
+bool server_has_copiers(const struct shim *shim);
 void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size);
 /* Stops listening; clients stay until they have read what is queued for them. The socket's name
  * stays: once the lock is free it may be another shim's. */
@@ -195,7 +203,8 @@ struct client {
 	bool wants_end;  /* told when the container has ended: wait, stop */
 	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
 	bool wants_stats;
-	bool copies; /* its process is a copy, which is worth nothing without it */
+	bool copies;           /* its process is a copy, which is worth nothing without it */
+	struct sbuf held_copy; /* what it asked for before the machine was ready */
 	bool wants_saved;
 	bool wants_interface; /* told when the guest has changed its interfaces */
 	/* attachment */

@@ -42,6 +42,8 @@ void shim_set_state(struct shim *shim, enum container_state state)
 {
 	struct err err = { 0 };
 
+	if (shim->launch.files)
+		return; /* what it is to others has not changed */
 	shim->container->state = state;
 	if (containers_update(shim->store, shim->container, &err) < 0)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
@@ -83,6 +85,12 @@ static void act_none(struct shim *shim)
 {
 }
 
+static void act_files_over(struct shim *shim)
+{
+	shim->phase = PHASE_CLOSING;
+	send_shutdown(shim, 0, 0);
+}
+
 static void act_started(struct shim *shim)
 {
 	loop_disarm(shim->deadline);
@@ -92,7 +100,19 @@ static void act_started(struct shim *shim)
 	shim->container->started_at = time(NULL);
 	shim_set_state(shim, CONTAINER_RUNNING);
 	relay_started(shim, MSG_PROCESS_MAIN);
+	server_begin_copies(shim);
 	log_timeline("shim: process started");
+}
+
+static void act_ready(struct shim *shim)
+{
+	if (!shim->launch.files)
+		return; /* its process is still to come */
+	loop_disarm(shim->deadline);
+	shim->phase = PHASE_FILES;
+	server_begin_copies(shim);
+	if (!server_has_copiers(shim))
+		act_files_over(shim);
 }
 
 static void act_end(struct shim *shim)
@@ -169,6 +189,7 @@ static void act_restart(struct shim *shim)
 static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
 	[PHASE_STARTING] = {
 		[EVENT_STARTED] = act_started,
+		[EVENT_READY] = act_ready,
 		[EVENT_FAILED] = act_end,
 		[EVENT_EXITED] = act_end,
 		[EVENT_STOP] = act_stop_early,
@@ -179,6 +200,10 @@ static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
 		[EVENT_FAILED] = act_none,
 		[EVENT_EXITED] = act_exited,
 		[EVENT_STOP] = act_stop,
+		[EVENT_GONE] = act_lost,
+	},
+	[PHASE_FILES] = {
+		[EVENT_STOP] = act_files_over,
 		[EVENT_GONE] = act_lost,
 	},
 	[PHASE_STOPPING] = {
@@ -285,8 +310,10 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	struct msg_stats stats;
 
 	switch (type) {
-	case MSG_HELLO:
 	case MSG_SESSION_DONE:
+		shim_event(shim, EVENT_READY);
+		return 0;
+	case MSG_HELLO:
 	case MSG_PONG:
 	case MSG_OOM:
 		return 0;
@@ -384,6 +411,7 @@ static const struct mux_ops guest_ops = {
 static void hold_for_disk(struct shim *shim)
 {
 	if (shim->phase != PHASE_RUNNING) {
+		set_failure(shim, -ENOSPC, 125, "the host's disk is full");
 		shim_event(shim, EVENT_GONE); /* what was to be written last cannot be */
 		return;
 	}
@@ -436,7 +464,8 @@ static int send_session(struct shim *shim, struct err *err)
 
 	if (r < 0)
 		return r;
-	relay_add(shim, MSG_PROCESS_MAIN, shim->container->config.process.stdin_open);
+	if (!shim->launch.files)
+		relay_add(shim, MSG_PROCESS_MAIN, shim->container->config.process.stdin_open);
 	r = mux_send_control(shim->guest, MSG_SESSION, out.text, out.length);
 	if (r == 0)
 		mux_flush(shim->guest, 0);
@@ -488,8 +517,9 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	log_timeline("shim: networks joined");
 	shim->template_used = use_template;
 	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
-	r = socket_relays_start(shim->loop, shim->guest, config, &shim->launch,
-				&shim->socket_relays, err);
+	if (!shim->launch.files)
+		r = socket_relays_start(shim->loop, shim->guest, config, &shim->launch,
+					&shim->socket_relays, err);
 	/* Waits in the socket until the guest runs: nothing is lost in between. */
 	if (r == 0 && !state_is_restore(shim))
 		r = send_session(shim, err);
@@ -552,8 +582,9 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	shim->interfaces_pending = 0;
-	r = shim->nets ? 0
-		       : nets_open(&shim->launch, shim->store, shim->launch.uuid, &shim->nets, err);
+	r = shim->nets || shim->launch.files
+		    ? 0
+		    : nets_open(&shim->launch, shim->store, shim->launch.uuid, &shim->nets, err);
 	if (r == 0)
 		r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template && !state_is_restore(shim)) {
@@ -584,7 +615,7 @@ static bool wants_restart(const struct shim *shim)
 	uint32_t max = UINT32_MAX;
 
 	/* What never ran is not started again: whoever started it hears why. */
-	if (shim->user_stopped || shim->suspended || !shim->started_ms ||
+	if (shim->launch.files || shim->user_stopped || shim->suspended || !shim->started_ms ||
 	    shim->failure.status == 127 || shim->failure.status == 126)
 		return false;
 	if (str_eq(policy, "always") || str_eq(policy, "unless-stopped"))
@@ -669,7 +700,7 @@ static void end_for_good(struct shim *shim)
 	shim->phase = PHASE_ENDED;
 	shim->nets = nets_close(shim->nets);
 	release_volumes(shim);
-	if (shim->container->config.auto_remove && !shim->suspended) {
+	if (shim->container->config.auto_remove && !shim->suspended && !shim->launch.files) {
 		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
 		tell_clients(shim);
@@ -769,8 +800,11 @@ int shim_run(struct shim *shim, struct err *err)
 		act_end(shim);
 		r = 0;
 	} else {
-		first->asked = true;
-		relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach, true);
+		if (!shim->launch.files) {
+			first->asked = true;
+			relay_attach(relay_find(shim, MSG_PROCESS_MAIN), first, shim->launch.attach,
+				     true);
+		}
 		r = loop_run(shim->loop);
 	}
 	on_undertaker(shim);

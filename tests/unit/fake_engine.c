@@ -122,6 +122,42 @@ int engine_copy(struct engine *engine, const struct copy_options *options, struc
 	return 0;
 }
 
+int engine_export(struct engine *engine, const char *id, const char *path, struct err *err)
+{
+	CALLED("export %s %s\n", id, str_or(path, "-"));
+	return check(id, err);
+}
+
+void change_list_release(struct change_list *list)
+{
+	VEC_EACH (list, it)
+		free(it->path);
+	VEC_FREE(list);
+}
+
+int engine_diff(struct engine *engine, const char *id, struct change_list *ret_list,
+		struct err *err)
+{
+	CALLED("diff %s\n", id);
+	if (check(id, err) < 0)
+		return -ENOENT;
+	VEC_PUSH(ret_list, ((struct change){ 'C', xstrdup("/etc") }));
+	VEC_PUSH(ret_list, ((struct change){ 'A', xstrdup("/etc/a\nb\xff") }));
+	return 0;
+}
+
+int engine_commit(struct engine *engine, const char *id, const struct commit_options *options,
+		  char **ret_reference, struct err *err)
+{
+	CALLED("commit %s %s author=%s message=%s pause=%d", id, options->reference,
+	       str_or(options->author, "-"), str_or(options->message, "-"), options->pause);
+	STRV_EACH (options->changes, it)
+		CALLED(" [%s]", *it);
+	CALLED("\n");
+	*ret_reference = xstrdup(options->reference);
+	return check(id, err);
+}
+
 void engine_stop_announce(struct engine *engine, char *const *ids, const char *signal,
 			  uint32_t timeout_s)
 {

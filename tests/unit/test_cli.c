@@ -332,10 +332,10 @@ static void collect_page(const char *path, char ***all)
 static void test_the_manual_has_every_option_and_no_other(void **state)
 {
 	static const char *const pages[] = { "hull.1",         "hull-run.1",     "hull-exec.1",
-					     "hull-copy.1",    "hull-start.1",   "hull-list.1",
-					     "hull-image.1",   "hull-system.1",  "hull-network.1",
-					     "hull-volume.1",  "hull-suspend.1", "hull-fork.1",
-					     "hull-registry.1" };
+					     "hull-copy.1",    "hull-export.1",  "hull-start.1",
+					     "hull-list.1",    "hull-image.1",   "hull-system.1",
+					     "hull-network.1", "hull-volume.1",  "hull-suspend.1",
+					     "hull-fork.1",    "hull-registry.1" };
 	const char *root = getenv("HULL_SOURCE_ROOT");
 	AUTO_STRV char **table = NULL;
 	AUTO_STRV char **manual = NULL;
@@ -770,6 +770,27 @@ static void test_update(void **state)
 	assert_int_equal(RUN("update", "--restart", "perhaps", "web"), 64);
 }
 
+static void test_files(void **state)
+{
+	assert_int_equal(RUN("cp", "-aL", "web:/x", "here"), 0);
+	assert_non_null(strstr(fake.calls.text, "copy web:/x here archive follow\n"));
+	assert_string_equal(out, "");
+	assert_int_equal(RUN("export", "-o", "f", "web"), 0);
+	assert_non_null(strstr(fake.calls.text, "export web f\n"));
+	assert_int_equal(RUN("export", "gone"), 1);
+	assert_int_equal(RUN("diff", "web"), 0);
+	assert_string_equal(out, "C /etc\nA /etc/a?b\xff\n"); /* it cannot drive a terminal */
+	assert_int_equal(RUN("diff", "--format", "json", "web"), 0);
+	assert_string_equal(out, "[{\"kind\":\"C\",\"path\":\"/etc\"},"
+				 "{\"kind\":\"A\",\"path\":\"/etc/a\\nb?\"}]\n");
+	assert_int_equal(RUN("commit", "-m", "why", "-c", "CMD x", "--pause=false", "web", "img"),
+			 0);
+	assert_non_null(
+		strstr(fake.calls.text, "commit web img author=- message=why pause=0 [CMD x]\n"));
+	assert_string_equal(out, "img\n");
+	assert_int_equal(RUN("commit", "web"), 64);
+}
+
 static void test_images(void **state)
 {
 	assert_int_equal(RUN("pull", "--arch", "arm64", "alpine"), 0);
@@ -914,6 +935,7 @@ int main(void)
 		cmocka_unit_test_setup(test_logs, reset),
 		cmocka_unit_test_setup(test_events, reset),
 		cmocka_unit_test_setup(test_update, reset),
+		cmocka_unit_test_setup(test_files, reset),
 		cmocka_unit_test_setup(test_images, reset),
 		cmocka_unit_test_setup(test_volume_commands, reset),
 		cmocka_unit_test_setup(test_system, reset),

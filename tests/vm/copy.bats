@@ -124,7 +124,7 @@ manifest() {
 	fails 1 "Error: the archive is damaged: a header's checksum does not fit (is it compressed?)" \
 		hull cp - c1:/tmp < <(head -c 2000 /dev/urandom)
 	head -c 3000000 /dev/urandom > large
-	fails 1 "Error: cannot write 'large': No space left on device" hull cp large c1:/small
+	fails 1 "Error: cannot write 'large': No space left on device" hull cp --progress none large c1:/small
 	run -0 --separate-stderr hull cp c1:/tmp/. dir
 	assert_equal "$stderr" "Warning: 'null' is a device: left out"
 	run -0 find dir -mindepth 1
@@ -172,4 +172,141 @@ manifest() {
 	hull run -d --name c1 busybox sleep 1000
 	run -0 hull exec -i c1 sh -c 'sleep 0.3; sha256sum' < <(cat random)
 	assert_output "$(sha256sum < random)"
+}
+
+@test "cp: into and out of a container that does not run; a start waits for it" {
+	echo new > f
+	mkdir dir
+	head -c 20000000 /dev/urandom > large
+	hull run --name c1 -v kept:/vol busybox sh -c 'echo written > /file; echo in volume > /vol/v; ln -s /file /link; mkdir /dir'
+	hull cp c1:/file got
+	run -0 cat got
+	assert_output written
+	hull cp c1:/vol/v got
+	run -0 cat got
+	assert_output 'in volume'
+	run -0 state_of c1
+	assert_output stopped
+	run -0 hull inspect c1
+	before=$output
+	hull cp f c1:/link
+	hull cp f c1:/dir
+	hull cp f c1:/vol/w
+	hull cp - c1:/dir < <(tar -c dir large)
+	run -0 hull inspect c1
+	assert_output "$before"
+	fails 1 "Error: path '/nosuch' does not exist" hull cp c1:/nosuch .
+	hull diff c1 > diff
+	printf '%s\n' 'A /dir' 'A /dir/dir' 'A /dir/f' 'A /dir/large' 'A /file' 'A /link' | diff -u - diff
+
+	hull create --name c2 -v kept:/vol busybox sh -c 'cat /f /vol/v /vol/w'
+	run -0 hull cp f c2:/
+	run -0 state_of c2
+	assert_output created
+	# All at once: each in turn, and none is lost.
+	hull cp f c2:/one &
+	hull cp f c2:/two &
+	hull cp c2:/f three &
+	run -0 hull start -a c2
+	assert_output $'new\nin volume\nnew'
+	wait
+	hull diff c2 > diff
+	printf 'A /%s\n' f one two | diff -u - diff
+	run -0 cat three
+	assert_output new
+
+	# A machine that is killed while it copies takes its command with it, and nothing else.
+	mkfifo pipe
+	hull cp - c2:/ < pipe &
+	exec 9> pipe
+	soon machine_of c2
+	kill -KILL "$(machine_of c2)"
+	ends 1 $!
+	exec 9>&-
+	run -0 state_of c2
+	assert_output stopped
+	hull delete c1 c2
+	hull volume delete kept
+}
+
+@test "a copy that is given up leaves nothing behind in the container" {
+	hull run -d --name c1 busybox sleep 1000
+	mkfifo pipe
+	"$HULL" cp - c1:/tmp < pipe &
+	exec 9> pipe
+	head -c 100 /dev/zero >&9
+	kill -KILL $!
+	exec 9>&-
+	wait $! || true
+	hull exec c1 true
+	# A container can be stopped at once while somebody reads it slowly.
+	hull exec c1 sh -c 'head -c 30000000 /dev/zero > /large'
+	mkfifo slow
+	"$HULL" cp c1:/large - > slow &
+	exec 8< slow
+	run -0 hull stop -t 1 c1
+	ends 1 $!
+	exec 8<&-
+}
+
+@test "export, diff and commit: what a container has become" {
+	hull run -d --name c1 -v vol:/vol busybox sleep 1000
+	run -0 hull diff c1
+	assert_output ''
+	hull exec c1 sh -c 'echo x > /new; chown 5:6 /new; ln /new /hard; rm /bin/ls; rm -r /var; mkdir /var; touch /var/x; chmod 700 /home
+		echo y >> /etc/passwd; echo v > /vol/v; mknod /device c 7 8; ln -sf nowhere /bin/cat; touch "/two
+lines"; truncate -s 5M /holes; touch /tmp/gone; rm /tmp/gone'
+	hull diff c1 > diff
+	diff -u - diff <<- 'END'
+		C /bin
+		C /bin/cat
+		D /bin/ls
+		A /device
+		C /etc
+		C /etc/passwd
+		A /hard
+		A /holes
+		C /home
+		A /new
+		A /two?lines
+		C /var
+		D /var/log
+		D /var/tmp
+		A /var/x
+	END
+	run -0 hull diff --format json c1
+	assert_equal "$(jq -r '.[] | select(.path == "/two\nlines").kind' <<< "$output")" A
+
+	hull export -o c1.tar c1
+	tar -tvf c1.tar --numeric-owner > list
+	grep -q ' 7,8 .* device$' list
+	grep -q '5/6 .* new link to hard$' list
+	grep -q ' vol/$' list
+	run -1 grep -E 'vol/v|bin/ls$|(dev|proc|sys)/.' list
+	assert_equal "$(hull export c1 | tar -t | wc -l)" "$(wc -l < list)"
+
+	run -0 --separate-stderr hull commit -m 'a word' -a somebody -c 'ENV ADDED=yes' -c 'CMD ["head", "/new"]' c1 made
+	assert_output docker.io/library/made:latest
+	run -0 hull image history made
+	assert_line --index 1 --regexp 'hull commit +a word'
+	assert_line --index 2 --partial 'import --builtin'
+	run -0 hull run --name c2 made
+	assert_output x
+	run -127 hull run --rm made ls
+	run -0 hull run --rm made sh -c 'echo $ADDED; stat -c "%h %u:%g" /new; find /var; [ ! -e /vol ]; stat -c %a /home; stat -c "%t %T" /device; readlink /bin/cat; stat -c %s /holes'
+	assert_output $'yes\n2 5:6\n/var\n/var/x\n700\n7 8\nnowhere\n5242880'
+	# A further one on top, of a container that does not run; others read it too.
+	hull run --name c3 made sh -c 'rm /new /hard; touch /third'
+	hull commit c3 made:again
+	run -0 hull run --rm made:again sh -c 'ls -d /new /hard /third 2> /dev/null; true'
+	assert_output /third
+	hull image save -o made.tar made:again
+	run -0 skopeo inspect --config oci-archive:made.tar
+	assert_equal "$(jq -c '[.author, (.rootfs.diff_ids | length), (.history | length)]' <<< "$output")" '[null,3,3]'
+	fails 1 'Error: container not found: nosuch' hull diff nosuch
+	fails 1 'Error: container not found: nosuch' hull commit nosuch x
+	fails 1 "Error: cannot create 'no/where.part': No such file or directory" hull export -o no/where c1
+	hull delete -f c1 c2 c3
+	hull image delete made made:again
+	hull volume delete vol
 }
