@@ -51,7 +51,6 @@ static const struct {
 } device_counts[] = {
 	{ "disks", offsetof(struct machine_devices, disks), MACHINE_DISKS_MAX },
 	{ "readOnlyDisks", offsetof(struct machine_devices, read_only_disks), MACHINE_DISKS_MAX },
-	{ "shares", offsetof(struct machine_devices, shares), MACHINE_SHARES_MAX },
 	{ "nics", offsetof(struct machine_devices, nics), MACHINE_NICS_MAX },
 };
 

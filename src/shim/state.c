@@ -369,11 +369,7 @@ bool state_is_restore(const struct shim *shim)
 
 void state_open(struct shim *shim)
 {
-	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
-
 	saved_as_template(shim->launch.saved_directory, shim->launch.memory_bytes, &shim->template);
-	shim->template.empty_dir = path_join(dir, "empty");
-	mkdir(shim->template.empty_dir, 0700);
 	shim->has_template = true;
 	/* It is suspended until its processes may run. */
 	shim->suspended = !shim->launch.is_copy;

@@ -41,7 +41,6 @@ struct qemu {
 	bool restoring;
 	char *log_path;  /* owned; may be NULL */
 	char *initramfs; /* owned; a cold boot's, removed when it runs no more */
-	char *empty_dir; /* owned; a cold boot's */
 	int64_t log_offset;
 	int ram_fd;  /* owned: the file that it maps as its memory */
 	int save_fd; /* owned: what it writes the state of its devices to */
@@ -181,7 +180,6 @@ static void qemu_free(struct vm *vm)
 		close(qemu->console_file);
 	free(qemu->log_path);
 	free(qemu->initramfs);
-	free(qemu->empty_dir);
 	free(qemu);
 }
 
@@ -220,7 +218,6 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.use = template ? LAUNCH_RESTORE : LAUNCH_COLD,
 		.shape = &options->shape,
 		.disks = options->disks,
-		.shares = options->shares,
 		.nics = options->nics,
 		.extent_dirs = options->extent_dirs,
 		.has_console = options->console_path,
@@ -239,18 +236,13 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 			return err_set(err, errno == ENOENT ? -ESTALE : -errno,
 				       "cannot open '%s': %m", template->state_path);
 		launch.ram_path = template->ram_path;
-		launch.empty_dir = template->empty_dir;
 		files.state = state;
 	} else {
 		qemu->initramfs = path_join(options->work_dir, "initramfs");
-		qemu->empty_dir = path_join(options->work_dir, "empty");
 		r = initramfs_write(&options->shape, qemu->initramfs, err);
-		if (r == 0)
-			r = path_make_dirs(qemu->empty_dir, 0700, err);
 		if (r < 0)
 			return r;
 		launch.initramfs = qemu->initramfs;
-		launch.empty_dir = qemu->empty_dir;
 		launch.tsc_khz = launch_measure_tsc_khz();
 		files.ram = qemu->ram_fd;
 	}

@@ -179,18 +179,6 @@ static void add_disk(char ***argv, const struct machine_devices *devices, unsign
 	add(argv, "-device", "virtio-blk-device,drive=s%u,serial=slot%u", slot, slot);
 }
 
-/* security_model=none: what the guest makes belongs to whoever runs the emulator. */
-static void add_share(char ***argv, unsigned int slot, const char *empty_dir,
-		      const struct vm_share *share)
-{
-	AUTO_FREE char *path = escaped(share && share->path ? share->path : empty_dir);
-	bool read_only = !share || !share->path || share->read_only;
-
-	add(argv, "-fsdev", "local,id=fs%u,path=%s,security_model=none,multidevs=remap%s", slot,
-	    path, read_only ? ",readonly=on" : "");
-	add(argv, "-device", "virtio-9p-device,fsdev=fs%u,mount_tag=share%u", slot, slot);
-}
-
 /* The MTU stands in for offloads, which these links do not have. No control queue: the guest
  * changes its address and joins groups without asking the device, which passes on all it gets
  * anyway. */
@@ -217,8 +205,6 @@ static void add_devices(char ***argv, const struct launch *launch)
 		add_nic(argv, i, launch->nics ? &launch->nics[i] : NULL);
 	for (unsigned int i = 0; i < devices->disks; i++)
 		add_disk(argv, devices, i, launch->disks ? &launch->disks[i] : NULL);
-	for (unsigned int i = 0; i < devices->shares; i++)
-		add_share(argv, i, launch->empty_dir, launch->shares ? &launch->shares[i] : NULL);
 }
 
 char **launch_argv(const struct launch *launch)
@@ -288,7 +274,7 @@ static int open_log(const char *path, int64_t *ret_offset, struct err *err)
 static int confine(const struct launch *launch, struct err *err)
 {
 	const struct machine_devices *devices = &launch->shape->devices;
-	struct landlock_path paths[16 + MACHINE_DISKS_MAX + MACHINE_SHARES_MAX] = {
+	struct landlock_path paths[16 + MACHINE_DISKS_MAX] = {
 		{ .path = launch->shape->qemu, .execute = true },
 		{ .path = "/usr", .execute = true },
 		{ .path = "/lib", .execute = true },
@@ -300,9 +286,8 @@ static int confine(const struct launch *launch, struct err *err)
 		{ .path = launch->ram_path, .write = true },
 		{ .path = launch->initramfs },
 		{ .path = launch->use == LAUNCH_COLD ? launch->shape->kernel : NULL },
-		{ .path = launch->empty_dir },
 	};
-	size_t count = 12;
+	size_t count = 11;
 	int fd;
 
 	if (launch->use == LAUNCH_TEMPLATE)
@@ -310,10 +295,6 @@ static int confine(const struct launch *launch, struct err *err)
 	for (unsigned int i = 0; launch->disks && i < devices->disks; i++)
 		paths[count++] = (struct landlock_path){ .path = launch->disks[i].path,
 							 .write = !is_read_only(devices, i) };
-	for (unsigned int i = 0; launch->shares && i < devices->shares; i++)
-		paths[count++] = (struct landlock_path){ .path = launch->shares[i].path,
-							 .write = !launch->shares[i].read_only,
-							 .create = !launch->shares[i].read_only };
 	for (size_t i = 0; launch->extent_dirs && i < 2; i++)
 		paths[count++] = (struct landlock_path){ .path = launch->extent_dirs[i] };
 	fd = landlock_open(paths, count, err);

@@ -36,9 +36,7 @@ struct launch {
 	enum launch_use use;
 	const struct machine_shape *shape;
 	const struct vm_disk *disks;    /* as many as the shape has; NULL: all slots are empty */
-	const struct vm_share *shares;  /* likewise */
 	const struct vm_nic *nics;      /* likewise */
-	const char *empty_dir;          /* for the slots of shares that have none */
 	const char *const *extent_dirs; /* two; NULL: none */
 	const char *ram_path;
 	const char *initramfs;

@@ -12,16 +12,14 @@
 
 const struct machine_devices machine_devices_base = { .disks = 4, .nics = 1 };
 const struct machine_devices machine_devices_extended = { .disks = MACHINE_DISKS_MAX,
-							  .read_only_disks = 3,
-							  .shares = MACHINE_SHARES_MAX,
+							  .read_only_disks = 5,
 							  .nics = MACHINE_NICS_MAX };
 
 bool machine_devices_suffice(const struct machine_devices *devices,
 			     const struct machine_devices *needed)
 {
 	return machine_first_read_only(devices) >= machine_first_read_only(needed) &&
-	       devices->read_only_disks >= needed->read_only_disks &&
-	       devices->shares >= needed->shares && devices->nics >= needed->nics;
+	       devices->read_only_disks >= needed->read_only_disks && devices->nics >= needed->nics;
 }
 
 #define SEARCH_PATH "/usr/local/bin:/usr/bin:/bin"

@@ -10,8 +10,7 @@
 #include "vm/accel.h"
 
 /* Of any set of devices. */
-#define MACHINE_DISKS_MAX 12
-#define MACHINE_SHARES_MAX 6
+#define MACHINE_DISKS_MAX 17
 #define MACHINE_NICS_MAX 4
 
 /* Slots that a template's guest has probed already and that a restore fills. The disks: slot 0 is
@@ -20,7 +19,6 @@
 struct machine_devices {
 	uint32_t disks;
 	uint32_t read_only_disks; /* of the disks; slot 0 is not counted */
-	uint32_t shares;          /* virtio-9p; mount tags "share0" … */
 	uint32_t nics;
 };
 #define MACHINE_VOLUME_SLOT 3 /* the first one */

@@ -40,9 +40,7 @@ static char *description_path(const char *directory)
 static char *machine_text(const struct machine_shape *shape)
 {
 	struct machine_shape same = *shape;
-	const struct launch launch = {
-		.use = LAUNCH_RESTORE, .shape = &same, .ram_path = "ram", .empty_dir = "empty"
-	};
+	const struct launch launch = { .use = LAUNCH_RESTORE, .shape = &same, .ram_path = "ram" };
 	AUTO_SBUF struct sbuf text = { 0 };
 	AUTO_STRV char **argv = NULL;
 
@@ -73,28 +71,26 @@ json_t *saved_describe(const struct machine_shape *shape, uint32_t scratch_slot,
 
 	if (!emulator)
 		return NULL;
-	return json_pack(
-		"{s:i, s:s, s:i, s:s, s:i, s:I, s:{s:i, s:i, s:i, s:i}, s:i, s:s, s:s, s:O}",
-		"format", FORMAT, "hull", HULL_VERSION, "protocol", MSG_VERSION, "accel",
-		accel_names[shape->accel], "vcpus", (int)shape->vcpus, "memory",
-		(json_int_t)shape->memory_bytes, "devices", "disks", (int)shape->devices.disks,
-		"readOnlyDisks", (int)shape->devices.read_only_disks, "shares",
-		(int)shape->devices.shares, "nics", (int)shape->devices.nics, "scratchSlot",
-		(int)scratch_slot, "machine", machine, "cpu", cpu, "emulator", emulator);
+	return json_pack("{s:i, s:s, s:i, s:s, s:i, s:I, s:{s:i, s:i, s:i}, s:i, s:s, s:s, s:O}",
+			 "format", FORMAT, "hull", HULL_VERSION, "protocol", MSG_VERSION, "accel",
+			 accel_names[shape->accel], "vcpus", (int)shape->vcpus, "memory",
+			 (json_int_t)shape->memory_bytes, "devices", "disks",
+			 (int)shape->devices.disks, "readOnlyDisks",
+			 (int)shape->devices.read_only_disks, "nics", (int)shape->devices.nics,
+			 "scratchSlot", (int)scratch_slot, "machine", machine, "cpu", cpu,
+			 "emulator", emulator);
 }
 
 static int read_devices(const json_t *json, struct machine_devices *devices)
 {
 	int64_t disks = json_get_int(json, "disks", -1);
 	int64_t read_only = json_get_int(json, "readOnlyDisks", -1);
-	int64_t shares = json_get_int(json, "shares", -1);
 	int64_t nics = json_get_int(json, "nics", -1);
 
 	if (disks < 1 || disks > MACHINE_DISKS_MAX || read_only < 0 || read_only >= disks ||
-	    shares < 0 || shares > MACHINE_SHARES_MAX || nics < 0 || nics > MACHINE_NICS_MAX)
+	    nics < 0 || nics > MACHINE_NICS_MAX)
 		return -EBADMSG;
-	*devices = (struct machine_devices){ (uint32_t)disks, (uint32_t)read_only, (uint32_t)shares,
-					     (uint32_t)nics };
+	*devices = (struct machine_devices){ (uint32_t)disks, (uint32_t)read_only, (uint32_t)nics };
 	return 0;
 }
 

@@ -50,7 +50,6 @@ void template_release(struct template *template)
 	free(template->ram_path);
 	free(template->state_path);
 	free(template->scratch_path);
-	free(template->empty_dir);
 	*template = (struct template){ 0 };
 }
 
@@ -62,7 +61,6 @@ void template_open(const char *directory, uint64_t ram_bytes, struct template *r
 		.directory = xstrdup(directory),
 		.ram_path = path_join(directory, "ram"),
 		.state_path = path_join(directory, "state"),
-		.empty_dir = path_join(directory, "empty"),
 		.ram_bytes = ram_bytes,
 	};
 	if (lstat(ret_template->ram_path, &st) == 0 && S_ISREG(st.st_mode))

@@ -18,7 +18,6 @@ struct template
 	char *state_path;   /* owned */
 	char *scratch_path; /* owned; what slot 1 must hold a copy of, if it is not empty; or NULL
 			     */
-	char *empty_dir;    /* owned; for slots of shares that have none */
 	uint64_t ram_bytes;
 	uint64_t ram_inode; /* so that only what was tried is discarded */
 };

@@ -84,8 +84,7 @@ int template_key_make(const struct machine_shape *shape, struct template_key *re
 {
 	const struct launch launch = { .use = LAUNCH_TEMPLATE,
 				       .shape = shape,
-				       .initramfs = "initramfs",
-				       .empty_dir = "empty" };
+				       .initramfs = "initramfs" };
 	AUTO_STRV char **argv = launch_argv(&launch);
 	AUTO_SBUF struct sbuf text = { 0 };
 	AUTO_SBUF struct sbuf purpose = { 0 };
@@ -99,10 +98,10 @@ int template_key_make(const struct machine_shape *shape, struct template_key *re
 	r = add_inputs(&text, shape, err);
 	if (r < 0)
 		return r;
-	sbuf_addf(&purpose, "%s %u %llu %s %s %s devices %u %u %u %u", accel_names[shape->accel],
+	sbuf_addf(&purpose, "%s %u %llu %s %s %s devices %u %u %u", accel_names[shape->accel],
 		  shape->vcpus, (unsigned long long)shape->memory_bytes, shape->qemu, shape->kernel,
 		  shape->init, shape->devices.disks, shape->devices.read_only_disks,
-		  shape->devices.shares, shape->devices.nics);
+		  shape->devices.nics);
 	if (shape->image)
 		sbuf_addf(&purpose, TEMPLATE_PURPOSE_IMAGE "%s", shape->image->disk);
 	hash = hash_fnv1a(HASH_FNV_INIT, text.text, text.length);

@@ -92,13 +92,10 @@ static int copy_base(const struct maker *maker, struct err *err)
 
 /* What is in the directory before the machine starts. */
 static int maker_prepare(const struct maker *maker, const char *scratch, const char *initramfs,
-			 const char *empty_dir, struct err *err)
+			 struct err *err)
 {
-	int r = path_make_dirs(empty_dir, 0700, err);
+	int r = maker->base ? copy_base(maker, err) : initramfs_write(maker->shape, initramfs, err);
 
-	if (r == 0)
-		r = maker->base ? copy_base(maker, err)
-				: initramfs_write(maker->shape, initramfs, err);
 	if (r == 0 && maker->shape->scratch)
 		r = copy_scratch(maker, scratch, err);
 	return r;
@@ -107,7 +104,6 @@ static int maker_prepare(const struct maker *maker, const char *scratch, const c
 static int maker_start(struct maker *maker, struct err *err)
 {
 	AUTO_FREE char *scratch = path_join(maker->directory, "scratch.img");
-	AUTO_FREE char *empty_dir = path_join(maker->directory, "empty");
 	AUTO_FREE char *initramfs = path_join(maker->directory, "initramfs");
 	AUTO_FREE char *console = path_join(maker->directory, "console.log");
 	const struct machine_image *image = maker->shape->image;
@@ -123,7 +119,6 @@ static int maker_start(struct maker *maker, struct err *err)
 		.console_path = image ? NULL : console,
 		.disks = disks,
 		.extent_dirs = image ? image->extent_dirs : NULL,
-		.empty_dir = empty_dir,
 		.tsc_khz = maker->base ? 0 : launch_measure_tsc_khz(),
 	};
 	struct launch_files files = { .console = -1, .files = -1 };
@@ -138,7 +133,7 @@ static int maker_start(struct maker *maker, struct err *err)
 	files.ram = maker->ram_fd;
 	files.state = maker->base ? maker->state_fd : -1;
 	files.save = maker->state_fd;
-	r = maker_prepare(maker, scratch, initramfs, empty_dir, err);
+	r = maker_prepare(maker, scratch, initramfs, err);
 	if (r == 0)
 		r = launch_start(&launch, &files, maker->log_path, &process, err);
 	if (r < 0)

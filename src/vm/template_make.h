@@ -16,8 +16,8 @@ struct template_image {
 	uint32_t scratch_crc; /* if the shape has a scratch disk */
 };
 
-/* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one), the
- * directory empty and console.log; takes seconds. base: for a shape with an image, the template of
+/* Fills directory (existing, empty) with ram, state, scratch.img (if the shape has one) and
+ * console.log; takes seconds. base: for a shape with an image, the template of
  * that shape without it, which is restored; else NULL. */
 int template_make(const char *directory, const struct machine_shape *shape,
 		  const struct template *base, const struct template_progress *progress,

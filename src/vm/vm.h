@@ -29,23 +29,16 @@ struct vm_disk {
 	enum vm_disk_format format;
 };
 
-/* A directory of the host, by 9p; its mount tag in the guest: "share0" … */
-struct vm_share {
-	const char *path; /* NULL: the slot shows an empty directory */
-	bool read_only;   /* enforced by the host */
-};
-
 struct vm_nic {
 	int fd; /* borrowed: a connected datagram or SOCK_SEQPACKET socket, a frame each; 0: none */
 };
 
-/* Of disks, shares and NICs as many are looked at as shape.devices says. */
+/* Of disks and NICs as many are looked at as shape.devices says. */
 struct vm_options {
 	struct machine_shape shape;
 	const struct template *template;         /* NULL: cold boot */
 	const char *work_dir;                    /* for what a cold boot needs (its initramfs) */
 	struct vm_disk disks[MACHINE_DISKS_MAX]; /* serial in the guest: "slot0" … */
-	struct vm_share shares[MACHINE_SHARES_MAX];
 	struct vm_nic nics[MACHINE_NICS_MAX];
 	const char *extent_dirs[2]; /* where what a VMDK disk consists of lies; NULL: none */
 	const char *console_path;   /* boot messages are appended here, at most VM_CONSOLE_MAX */

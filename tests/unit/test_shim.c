@@ -130,7 +130,6 @@ void template_release(struct template *template)
 	free(template->directory);
 	free(template->ram_path);
 	free(template->state_path);
-	free(template->empty_dir);
 	*template = (struct template){ 0 };
 }
 
@@ -910,24 +909,22 @@ static void test_launch_round_trip(void **state)
 {
 	char uuid[] = "u";
 	char path[] = "/p";
-	struct launch launch = {
-		.uuid = uuid,
-		.root = path,
-		.run = path,
-		.accel = uuid,
-		.vcpus = 3,
-		.qemu = path,
-		.kernel = path,
-		.init = path,
-		.root_disk = path,
-		.netd = path,
-		.host_ports = uuid,
-		.tap = true,
-		.scratch_slot = LAUNCH_SCRATCH_USED,
-		.attach = 3,
-		.devices = { .disks = 8, .read_only_disks = 2, .shares = 3, .nics = 4 },
-		.memory_bytes = 5ull << 30
-	};
+	struct launch launch = { .uuid = uuid,
+				 .root = path,
+				 .run = path,
+				 .accel = uuid,
+				 .vcpus = 3,
+				 .qemu = path,
+				 .kernel = path,
+				 .init = path,
+				 .root_disk = path,
+				 .netd = path,
+				 .host_ports = uuid,
+				 .tap = true,
+				 .scratch_slot = LAUNCH_SCRATCH_USED,
+				 .attach = 3,
+				 .devices = { .disks = 8, .read_only_disks = 2, .nics = 4 },
+				 .memory_bytes = 5ull << 30 };
 	struct launch_volume volumes[] = {
 		{ .mount = 1, .slot = 3, .path = path, .journal = uuid, .lock_fd = 99 },
 		{ .mount = 4, .slot = 6, .path = path, .read_only = true, .lock_fd = -1 },

@@ -559,12 +559,12 @@ int main(int argc, char **argv)
 		printf("SKIP: needs qemu-system-x86_64, HULL_TEST_KERNEL and HULL_TEST_INIT\n");
 		return 77;
 	}
-	/* bench COUNT [DISKS READ-ONLY-DISKS SHARES NICS] */
-	if (argc > 5)
-		fixture.shape.devices = (struct machine_devices){
-			(uint32_t)strtoul(argv[2], NULL, 10), (uint32_t)strtoul(argv[3], NULL, 10),
-			(uint32_t)strtoul(argv[4], NULL, 10), (uint32_t)strtoul(argv[5], NULL, 10)
-		};
+	/* bench COUNT [DISKS READ-ONLY-DISKS NICS] */
+	if (argc > 4)
+		fixture.shape.devices =
+			(struct machine_devices){ (uint32_t)strtoul(argv[2], NULL, 10),
+						  (uint32_t)strtoul(argv[3], NULL, 10),
+						  (uint32_t)strtoul(argv[4], NULL, 10) };
 	r = argc > 1 ? bench((int)strtoul(argv[1], NULL, 10))
 		     : cmocka_run_group_tests(tests, NULL, NULL);
 	path_remove_tree(fixture.dir, NULL);

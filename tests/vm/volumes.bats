@@ -205,6 +205,12 @@ usage_of() {
 	fails 1 'Error: volume already exists: named' hull volume create named
 	hull create --name has -v named:/n busybox true
 	fails 1 "Error: volume 'named' is in use by container has" hull volume rm named
+	# As many as the machine has places for, and not one more.
+	run -0 hull run --rm -v /1 -v /2 -v /3 -v /4 -v /5 -v /6 -v /7 -v /8 -v /9 -v named:/r:ro busybox \
+		sh -c 'for i in 1 2 3 4 5 6 7 8 9; do touch /$i/x || exit 1; done; grep -c ext4 /proc/mounts'
+	assert_output 10
+	fails 125 'Error: a container has at most 9 volumes that it can write to' \
+		hull run --rm -v /1 -v /2 -v /3 -v /4 -v /5 -v /6 -v /7 -v /8 -v /9 -v /10 busybox true
 	# Leftovers of what was broken off are collected.
 	mkdir -p "$HULL_ROOT/volumes/orphan" "$HULL_ROOT/volumes/.making"
 	touch "$HULL_ROOT/volumes/orphan/disk.img"
