@@ -62,8 +62,9 @@ static bool lookup_host(const struct net_config *config, const char *name,
 		if (config->internal)
 			answer->code = DNS_NO_SUCH_NAME;
 		else
-			add_addresses(answer, &config->gateway,
-				      config->has6 ? &config->gateway6 : NULL);
+			/* By IPv4 alone: what listens on the host's loopback listens there, and
+			 * many programs try one address only. */
+			add_addresses(answer, &config->gateway, NULL);
 		return true;
 	}
 	return false;

@@ -196,21 +196,27 @@ answers() { # URL TEXT
 @test "UDP is published too" {
 	local port
 	port=$(free_port)
-	hull run -d --name echo -p "127.0.0.1:$port:7000/udp" busybox \
-		sh -c 'echo up; while :; do nc -u -l -p 7000 -e sh -c "read -r x; echo got \$x"; done' > /dev/null
+	mkdir rootfs && cp "$(dirname "$HULL")/tests/vm/udp_echo" rootfs/echo
+	tar -cf image.tar -C rootfs .
+	hull image import image.tar udp --change 'CMD ["/echo","7000"]' > /dev/null
+	hull run -d --name echo -p "127.0.0.1:$port:7000/udp" udp > /dev/null
 	logged echo up
 	ask() {
-		[[ $(python3 - "$port" <<- 'PY'
+		python3 - "$port" <<- 'PY'
 			import socket, sys
-			s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-			s.settimeout(5)
-			s.connect(("127.0.0.1", int(sys.argv[1])))
-			s.send(b"word\n")
-			print(s.recv(100).decode().strip())
+			socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+			for n, s in enumerate(socks):
+			    s.settimeout(10)
+			    s.connect(("127.0.0.1", int(sys.argv[1])))
+			    s.send(b"word %d" % n)
+			for n, s in enumerate(socks):
+			    assert s.recv(100) == b"word %d" % n
 		PY
-		) == 'got word' ]]
 	}
 	soon ask
+	fails 125 "Error: host port $port is in use" hull run --rm -p "127.0.0.1:$port:80/udp" busybox true
+	hull rm -f echo > /dev/null
+	hull image delete udp > /dev/null
 }
 
 @test "networks outlive the death of their process" {
@@ -271,7 +277,7 @@ answers() { # URL TEXT
 	local server=$!
 	soon answers "http://127.0.0.1:$port/page" 'of the host'
 	run ! hull run --rm busybox timeout 3 wget -q -O - "http://host.hull.internal:$port/page"
-	run ! hull run --rm busybox sh -c "timeout 3 wget -q -O - http://\$(ip route show default | cut -d' ' -f3):$port/page"
+	run ! hull run --rm busybox sh -c "timeout 3 wget -q -O - http://\$(ip route show default | head -n 1 | cut -d' ' -f3):$port/page"
 	printf '[network]\nhost-ports = %s\n' "$port" > own.conf
 	wait_for_end $(netd_of default)
 	HULL_CONFIG=$PWD/own.conf run -0 hull run --rm busybox timeout 20 wget -q -O - "http://host.hull.internal:$port/page"
