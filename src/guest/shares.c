@@ -199,7 +199,11 @@ static void echo_change(int fd, uint8_t op)
 	} else if (S_ISREG(st.st_mode) && op == SHARE_ECHO_MODIFY) {
 		(void)!truncate(path, st.st_size);
 	} else if (S_ISREG(st.st_mode)) {
-		AUTO_CLOSE int file = open(path, O_WRONLY | O_CLOEXEC);
+		int file = open(path, O_WRONLY | O_CLOEXEC);
+
+		/* The event is that it is closed after it could have been written to. */
+		if (file >= 0)
+			close(file);
 	}
 }
 

@@ -48,7 +48,6 @@ static void member_free(struct member *member)
 	close(member->sock);
 	free(member);
 }
-DEFINE_CLEANUP(struct member *, member_free)
 
 static void leave(struct member *member)
 {

@@ -95,8 +95,7 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	AUTO_CLOSE int log =
 		open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int landlock = confine(program, roots, err);
-	AUTO_CLOSE int ruleset = landlock > 0 ? landlock : -1;
+	AUTO_CLOSE int landlock = confine(program, roots, err);
 	const char *argv[SHARE_COUNT_MAX + 2] = { program };
 	char *environment[] = { NULL };
 	struct proc_fd fds[4 + SHARE_COUNT_MAX] = {
@@ -108,6 +107,8 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 
 	if (landlock < 0)
 		return landlock;
+	if (landlock == 0)
+		landlock = -1; /* not on this kernel */
 	for (size_t i = 0; i < roots->count; i++) {
 		fds[4 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
 		argv[1 + i] = roots->read_only[i] ? "ro" : "rw";
