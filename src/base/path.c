@@ -4,18 +4,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+
+#define REMOVE_DEPTH 64 /* that many directories are open at once */
 
 char *path_join(const char *dir, const char *format, ...)
 {
@@ -84,20 +87,124 @@ int path_make_dirs(const char *path, mode_t mode, struct err *err)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	int r = type == FTW_DP || type == FTW_D ? rmdir(path) : unlink(path);
+/*
+ * A tree may be a container's: deeper than a path can be long, or a stack deep, and with
+ * directories that even their owner may not change. Directories below REMOVE_DEPTH are moved to the
+ * top, which is gone through until it is empty.
+ */
+struct removal {
+	dev_t device;
+	int top_fd; /* borrowed; -1: there is none yet */
+	unsigned moved;
+};
 
-	(void)st;
-	(void)ftw;
-	return r < 0 && errno != ENOENT ? -1 : 0;
+static int remove_entry(struct removal *removal, int dir_fd, const char *name, unsigned depth);
+
+static int remove_children(struct removal *removal, DIR *dir, unsigned depth)
+{
+	struct dirent *entry;
+	bool any;
+	int r = 0;
+
+	do {
+		any = false;
+		rewinddir(dir);
+		while (r == 0 && (entry = readdir(dir))) {
+			if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
+				continue;
+			r = remove_entry(removal, dirfd(dir), entry->d_name, depth + 1);
+			any |= r == 0;
+			r = r == -ENOENT ? 0 : r;
+		}
+	} while (any && r == 0);
+	return r;
+}
+
+/* Its owner may not have given himself the right to change it. */
+static void allow_changes(int dir_fd, const char *name, const struct stat *st)
+{
+	AUTO_CLOSE int fd = -1;
+	char path[64];
+
+	if ((st->st_mode & 0700) == 0700)
+		return;
+	fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (fd >= 0)
+		(void)!chmod(path, 0700);
+}
+
+static int move_to_top(struct removal *removal, int dir_fd, const char *name)
+{
+	char to[32];
+	int r;
+
+	do {
+		snprintf(to, sizeof(to), ".removed-%u", removal->moved++);
+		r = (int)syscall(SYS_renameat2, dir_fd, name, removal->top_fd, to,
+				 RENAME_NOREPLACE);
+	} while (r < 0 && errno == EEXIST);
+	return r < 0 ? -errno : 0;
+}
+
+static int remove_directory(struct removal *removal, int dir_fd, const char *name,
+			    const struct stat *st, unsigned depth)
+{
+	bool is_top = removal->top_fd < 0;
+	DIR *dir;
+	int fd;
+	int r;
+
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0)
+		return 0;
+	if (errno != ENOTEMPTY && errno != EEXIST)
+		return -errno;
+	allow_changes(dir_fd, name, st);
+	if (depth > REMOVE_DEPTH)
+		return move_to_top(removal, dir_fd, name);
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	if (is_top)
+		removal->top_fd = fd;
+	r = remove_children(removal, dir, depth);
+	if (is_top)
+		removal->top_fd = -1;
+	closedir(dir);
+	if (r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
+}
+
+static int remove_entry(struct removal *removal, int dir_fd, const char *name, unsigned depth)
+{
+	struct stat st;
+	int r = 0;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	else if (removal->top_fd >= 0 && st.st_dev != removal->device)
+		r = -EBUSY; /* a mount */
+	else if (!S_ISDIR(st.st_mode))
+		r = unlinkat(dir_fd, name, 0) < 0 ? -errno : 0;
+	else {
+		removal->device = st.st_dev;
+		r = remove_directory(removal, dir_fd, name, &st, depth);
+	}
+	return r;
 }
 
 int path_remove_tree(const char *path, struct err *err)
 {
-	if (nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
-		return err_set(err, -errno, "cannot remove '%s': %m", path);
-	return 0;
+	struct removal removal = { .top_fd = -1 };
+	int r = remove_entry(&removal, AT_FDCWD, path, 0);
+
+	return r < 0 && r != -ENOENT ? err_set(err, r, "cannot remove '%s': %m", path) : 0;
 }
 
 static uint64_t usage_at(int dir_fd, const char *name, unsigned depth)

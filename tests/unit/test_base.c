@@ -159,6 +159,40 @@ static void test_remove_tree_does_not_follow_links(void **state)
 	assert_int_equal(path_remove_tree(gone_dir, NULL), 0);
 }
 
+/* What a container may leave behind in a volume. */
+static void test_remove_tree_takes_all_that_can_be_made(void **state)
+{
+	AUTO_FREE char *top = path_join(*state, "top");
+	AUTO_FREE char *locked = path_join(*state, "top/locked/a/b");
+	AUTO_FREE char *inner = path_join(*state, "top/locked/a");
+	AUTO_FREE char *outer = path_join(*state, "top/locked");
+	char name[201];
+	int fd;
+
+	assert_int_equal(path_make_dirs(locked, 0700, NULL), 0);
+	assert_int_equal(chmod(inner, 0500), 0);
+	assert_int_equal(chmod(outer, 0), 0);
+	/* 60,000 bytes of path, and a name that is there when it is needed. */
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(fd, ".removed-0", 0700), 0);
+	assert_int_equal(symlinkat("x", fd, ".removed-0/link"), 0);
+	for (int i = 0; i < 300; i++) {
+		int next;
+
+		assert_int_equal(mkdirat(fd, name, 0700), 0);
+		next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		close(fd);
+		fd = next;
+	}
+	assert_int_equal(mkdirat(fd, "leaf", 0500), 0);
+	close(fd);
+	assert_int_equal(path_remove_tree(top, NULL), 0);
+	assert_false(path_exists(top));
+}
+
 static void test_lock_dies_with_its_descriptor(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "lock");
@@ -352,6 +386,7 @@ int main(void)
 		TEST_IN_DIR(test_files_are_replaced_whole),
 		TEST_IN_DIR(test_clone_keeps_holes),
 		TEST_IN_DIR(test_remove_tree_does_not_follow_links),
+		TEST_IN_DIR(test_remove_tree_takes_all_that_can_be_made),
 		TEST_IN_DIR(test_lock_dies_with_its_descriptor),
 		TEST_IN_DIR(test_unix_sockets_with_long_paths_pass_descriptors),
 		cmocka_unit_test(test_loop_runs_timers_and_descriptors),
