@@ -463,11 +463,9 @@ static int op_symlink(struct call *call)
 	return made(call, dir, symlinkat(call->name2, dir, call->name));
 }
 
-static int op_link(struct call *call)
+static int link_to(struct call *call, const struct node *old)
 {
-	const struct fuse_link_in *arg = call->fixed;
-	const struct node *old = node_find(&call->share->nodes, arg->oldnodeid);
-	AUTO_CLOSE int from = old ? fs_open_node(call->share, old, NULL) : -ESTALE;
+	AUTO_CLOSE int from = fs_open_node(call->share, old, NULL);
 	AUTO_CLOSE int dir = begin_make(call);
 	char path[64];
 	int r;
@@ -480,6 +478,22 @@ static int op_link(struct call *call)
 		r = -errno;
 	own_end(call);
 	return r < 0 ? r : reply_entry(call, dir, call->name);
+}
+
+/* The second node of a request is used, too: what others do is taken in between, and drops nodes.
+ */
+static int op_link(struct call *call)
+{
+	const struct fuse_link_in *arg = call->fixed;
+	struct node *old = node_find(&call->share->nodes, arg->oldnodeid);
+	int r;
+
+	if (!old)
+		return -ESTALE;
+	fs_use(old);
+	r = link_to(call, old);
+	fs_unuse(call->share, old);
+	return r;
 }
 
 static int remove_name(struct call *call, int flags)
@@ -514,12 +528,11 @@ static int op_rmdir(struct call *call)
 	return remove_name(call, AT_REMOVEDIR);
 }
 
-static int rename_to(struct call *call, uint64_t new_dir, unsigned flags)
+static int rename_in(struct call *call, struct node *to, unsigned flags)
 {
 	struct node_table *nodes = &call->share->nodes;
-	struct node *to = node_find(nodes, new_dir);
 	AUTO_CLOSE int from_fd = begin_make(call);
-	AUTO_CLOSE int to_fd = to ? fs_open_node(call->share, to, NULL) : -ESTALE;
+	AUTO_CLOSE int to_fd = fs_open_node(call->share, to, NULL);
 	struct node *node;
 	struct node *other;
 
@@ -550,6 +563,19 @@ static int rename_to(struct call *call, uint64_t new_dir, unsigned flags)
 	}
 	own_end(call);
 	return 0;
+}
+
+static int rename_to(struct call *call, uint64_t new_dir, unsigned flags)
+{
+	struct node *to = node_find(&call->share->nodes, new_dir);
+	int r;
+
+	if (!to)
+		return -ESTALE;
+	fs_use(to);
+	r = rename_in(call, to, flags);
+	fs_unuse(call->share, to);
+	return r;
 }
 
 static int op_rename(struct call *call)
@@ -594,8 +620,14 @@ static int set_size(const struct handle *handle, int path_fd, uint64_t size)
 	AUTO_CLOSE int opened = -1;
 	int fd = handle ? handle->fd : -1;
 
-	if (fd < 0)
+	if (fd < 0) {
+		struct stat st;
+
+		/* A device does something when it is opened. */
+		if (fstat(path_fd, &st) < 0 || !S_ISREG(st.st_mode))
+			return -EINVAL;
 		fd = opened = reopen(path_fd, O_WRONLY);
+	}
 	if (fd < 0)
 		return fd;
 	return ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
@@ -1122,6 +1154,7 @@ enum op_flags {
 	OP_WRITES = 1 << 2, /* refused on a read-only share */
 	OP_DATA = 1 << 3,   /* has data behind the fixed part */
 	OP_TARGET = 1 << 4, /* the second name is the target of a link */
+	OP_ECHO = 1 << 5,   /* does nothing for the echoing task, also where all is read-only */
 };
 
 static const struct {
@@ -1135,13 +1168,14 @@ static const struct {
 	[FUSE_FORGET] = { op_forget, sizeof(struct fuse_forget_in), 0, 0 },
 	[FUSE_BATCH_FORGET] = { op_batch_forget, sizeof(struct fuse_batch_forget_in), 0, OP_DATA },
 	[FUSE_GETATTR] = { op_getattr, sizeof(struct fuse_getattr_in), 0, OP_NODE },
-	[FUSE_SETATTR] = { op_setattr, sizeof(struct fuse_setattr_in), 0, OP_NODE | OP_WRITES },
+	[FUSE_SETATTR] = { op_setattr, sizeof(struct fuse_setattr_in), 0,
+			   OP_NODE | OP_WRITES | OP_ECHO },
 	[FUSE_READLINK] = { op_readlink, 0, 0, OP_NODE },
-	[FUSE_SYMLINK] = { op_symlink, 0, 2, OP_DIR | OP_WRITES | OP_TARGET },
-	[FUSE_MKNOD] = { op_mknod, sizeof(struct fuse_mknod_in), 1, OP_DIR | OP_WRITES },
-	[FUSE_MKDIR] = { op_mkdir, sizeof(struct fuse_mkdir_in), 1, OP_DIR | OP_WRITES },
-	[FUSE_UNLINK] = { op_unlink, 0, 1, OP_DIR | OP_WRITES },
-	[FUSE_RMDIR] = { op_rmdir, 0, 1, OP_DIR | OP_WRITES },
+	[FUSE_SYMLINK] = { op_symlink, 0, 2, OP_DIR | OP_WRITES | OP_TARGET | OP_ECHO },
+	[FUSE_MKNOD] = { op_mknod, sizeof(struct fuse_mknod_in), 1, OP_DIR | OP_WRITES | OP_ECHO },
+	[FUSE_MKDIR] = { op_mkdir, sizeof(struct fuse_mkdir_in), 1, OP_DIR | OP_WRITES | OP_ECHO },
+	[FUSE_UNLINK] = { op_unlink, 0, 1, OP_DIR | OP_WRITES | OP_ECHO },
+	[FUSE_RMDIR] = { op_rmdir, 0, 1, OP_DIR | OP_WRITES | OP_ECHO },
 	[FUSE_RENAME] = { op_rename, sizeof(struct fuse_rename_in), 2, OP_DIR | OP_WRITES },
 	[FUSE_RENAME2] = { op_rename2, sizeof(struct fuse_rename2_in), 2, OP_DIR | OP_WRITES },
 	[FUSE_LINK] = { op_link, sizeof(struct fuse_link_in), 1, OP_DIR | OP_WRITES },
@@ -1199,7 +1233,8 @@ static int prepare(struct call *call, uint32_t opcode, const uint8_t *arg, size_
 		return -EINVAL;
 	call->data = arg;
 	call->data_size = (size_t)(end - arg);
-	if (op->flags & OP_WRITES && call->share->read_only && !call->echo)
+	/* Which task echoes is what the guest says. */
+	if (op->flags & OP_WRITES && call->share->read_only && !(op->flags & OP_ECHO && call->echo))
 		return -EROFS;
 	if (op->flags & (OP_NODE | OP_DIR)) {
 		call->node = node_find(&call->share->nodes, call->in->nodeid);

@@ -15,6 +15,8 @@
 #define HANDLES_MAX 65536
 #define NOTES_MAX 1024     /* that wait for the guest or are with it */
 #define NOTES_SENT_MAX 128 /* with the guest */
+/* Directories that are watched: the host's user has so many of them for all that he runs. */
+#define WATCHES_MAX 16384
 
 struct share {
 	struct share_server *server;
@@ -43,6 +45,7 @@ struct note {
 struct share_server {
 	int channel; /* owned */
 	int events;  /* owned: inotify; -1 there are no more of it */
+	size_t watch_count;
 	struct share shares[SHARE_COUNT_MAX];
 	size_t share_count;
 	bool has_hello;

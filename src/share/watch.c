@@ -18,6 +18,14 @@
 #define WATCHED \
 	(WATCHED_OF_FILE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_EXCL_UNLINK)
 
+static bool is_watched(const struct share_server *server, int watch)
+{
+	for (size_t i = 0; i < server->share_count; i++)
+		if (node_find_watch(&server->shares[i].nodes, watch))
+			return true;
+	return false;
+}
+
 void watch_add(struct share *share, struct node *node, int path_fd)
 {
 	struct share_server *server = share->server;
@@ -25,13 +33,15 @@ void watch_add(struct share *share, struct node *node, int path_fd)
 	char path[64];
 	int watch;
 
-	if (server->events < 0)
+	if (server->events < 0 || server->watch_count >= WATCHES_MAX)
 		return;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
 	watch = inotify_add_watch(server->events, path,
 				  node->is_dir ? WATCHED | IN_ONLYDIR : WATCHED_OF_FILE);
 	if (watch < 0)
 		return; /* not allowed, or too many: the guest does not cache it then */
+	if (!is_watched(server, watch))
+		server->watch_count++;
 	other = node_find_watch(&share->nodes, watch);
 	if (other && other != node)
 		node_set_watch(&share->nodes, other, -1);
@@ -343,6 +353,8 @@ void watch_drain(struct share_server *server, const struct watch_own *own)
 			at += sizeof(*event) + event->len;
 			if (event->mask & IN_Q_OVERFLOW)
 				forget_all(server);
+			if (event->mask & IN_IGNORED && server->watch_count)
+				server->watch_count--; /* however it ended */
 			for (size_t i = 0; i < server->share_count; i++) {
 				struct share *share = &server->shares[i];
 				struct node *dir = node_find_watch(&share->nodes, event->wd);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -369,6 +371,12 @@ static void test_read_only_refuses_all_that_writes(void **state)
 	assert_int_equal(named(guest, FUSE_UNLINK, FUSE_ROOT_ID, "f"), 0);
 	request(guest, FUSE_SETATTR, node, &size, sizeof(size), NULL, 0);
 	request(guest, FUSE_MKNOD, FUSE_ROOT_ID, &nod, sizeof(nod), "n", 2);
+	assert_int_equal(create(guest, FUSE_ROOT_ID, "g", 0644, &node, &fh), -EROFS);
+	assert_int_equal(
+		request(guest, FUSE_RENAME, FUSE_ROOT_ID, &rename, sizeof(rename), "f\0g", 4),
+		-EROFS);
+	assert_int_equal(request(guest, FUSE_LINK, FUSE_ROOT_ID, &link, sizeof(link), "g", 2),
+			 -EROFS);
 	guest->task = TASK;
 	assert_int_equal(open_node(guest, node, O_RDONLY, &fh), 0);
 	assert_int_equal(write_at(guest, node, fh, "new"), -EROFS);
@@ -402,6 +410,58 @@ static void test_what_would_hurt_the_host_is_not_made(void **state)
 	assert_int_equal(mkfifo(fifo, 0644), 0);
 	assert_int_equal(open_node(guest, lookup(guest, FUSE_ROOT_ID, "fifo"), O_RDONLY, &fh),
 			 -EACCES);
+	guest_free(guest);
+}
+
+/* To open a device is to do something with it; a FIFO's reader sees whether it was. */
+static void test_what_is_no_file_is_not_opened(void **state)
+{
+	struct fuse_setattr_in size = { .valid = FATTR_SIZE };
+	AUTO_FREE char *path = path_join(*state, "fifo");
+	struct guest *guest = guest_new(*state, false);
+	uint64_t node;
+	uint64_t fh = 0;
+
+	assert_int_equal(mkfifo(path, 0600), 0);
+	AUTO_CLOSE int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	node = lookup(guest, FUSE_ROOT_ID, "fifo");
+	assert_int_equal(open_node(guest, node, O_WRONLY, &fh), -EACCES);
+	assert_int_equal(request(guest, FUSE_SETATTR, node, &size, sizeof(size), NULL, 0), -EINVAL);
+	assert_int_equal(fd_wait(reader, POLLIN, 0), 0); /* no hang-up */
+	guest_free(guest);
+}
+
+/* A directory that only what is in it keeps goes with the last of that, and not sooner. */
+static void test_a_forgotten_directory_goes_with_what_is_in_it(void **state)
+{
+	struct fuse_rename2_in exchange = { .flags = RENAME_EXCHANGE };
+	struct fuse_forget_in once = { .nlookup = 1 };
+	AUTO_FREE char *path = path_join(*state, "d");
+	struct guest *guest = guest_new(*state, false);
+	struct fuse_in_header forget = { .len = sizeof(forget) + sizeof(once),
+					 .opcode = FUSE_FORGET,
+					 .unique = 1 };
+	uint8_t bytes[sizeof(forget) + sizeof(once)];
+
+	assert_int_equal(mkdir(path, 0700), 0);
+	put_file(*state, "d/known", "x");
+	put_file(*state, "unknown", "y");
+	exchange.newdir = forget.nodeid = lookup(guest, FUSE_ROOT_ID, "d");
+	lookup(guest, exchange.newdir, "known");
+	memcpy(bytes, &forget, sizeof(forget));
+	memcpy(bytes + sizeof(forget), &once, sizeof(once));
+	send_frame(guest, 0, SHARE_FUSE, bytes, sizeof(bytes));
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	assert_int_equal(request(guest, FUSE_RENAME2, FUSE_ROOT_ID, &exchange, sizeof(exchange),
+				 "unknown\0known", 14),
+			 0);
+	assert_file(*state, "d/known", "y");
+	assert_int_equal(named(guest, FUSE_LOOKUP, exchange.newdir, "known"), -ESTALE);
+	put_file(*state, "d/other", "z");
+	assert_int_equal(request(guest, FUSE_RENAME2, FUSE_ROOT_ID, &exchange, sizeof(exchange),
+				 "unknown\0other", 14),
+			 -ESTALE);
 	guest_free(guest);
 }
 
@@ -588,6 +648,8 @@ int main(void)
 		TEST_IN_DIR(test_links_lead_nowhere),
 		TEST_IN_DIR(test_read_only_refuses_all_that_writes),
 		TEST_IN_DIR(test_what_would_hurt_the_host_is_not_made),
+		TEST_IN_DIR(test_what_is_no_file_is_not_opened),
+		TEST_IN_DIR(test_a_forgotten_directory_goes_with_what_is_in_it),
 		TEST_IN_DIR(test_broken_requests_are_refused),
 		TEST_IN_DIR(test_frames_are_checked),
 		TEST_IN_DIR(test_changes_of_others_are_told_and_ours_are_not),
