@@ -201,7 +201,7 @@ static void on_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size
 	if (stream == CTL_STREAM_STDIN)
 		return;
 	if (a->options->output && fd_write_all(fd, data, size) < 0) {
-		a->result.output_broken = stream == CTL_STREAM_STDOUT;
+		a->result.output_broken |= stream == CTL_STREAM_STDOUT;
 		mux_send_reset(a->mux, stream);
 	} else if (a->options->moved) {
 		a->options->moved(a->options->ctx, size);

@@ -84,6 +84,7 @@ struct shim {
 	pid_t share_pid;                     /* of the file server; 0: none */
 	struct vm *retired_vm;               /* owned; ended, freed by the undertaker */
 	struct mux *retired_guest;           /* owned; the same */
+	pid_t retired_share_pid;             /* the same */
 	struct loop_source *undertaker;
 	struct loop_source *deadline; /* of the phase */
 	struct failure failure;       /* why it did not start; code 0: none */

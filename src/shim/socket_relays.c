@@ -53,16 +53,34 @@ static int connect_host(void *ctx, const struct msg_socket_open *open)
 	return sock_connect_now(list[open->relay].host_path, NULL);
 }
 
-/* What is there and is no socket is somebody's. */
-static int publish(struct socket_relays *relays, const struct socket_config *socket,
-		   struct err *err)
+/* What is there and is no socket is somebody's, and so is a socket at which somebody listens; one
+ * that nobody listens at was left behind by a supervisor that was killed. */
+static int check_place(const char *path, struct err *err)
 {
 	struct stat st;
 	int fd;
 
-	if (lstat(socket->host_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, -EEXIST, "cannot publish a socket at '%s': it is there already",
-			       socket->host_path);
+			       path);
+	fd = sock_connect_now(path, NULL);
+	if (fd >= 0)
+		close(fd);
+	if (fd == -ECONNREFUSED || fd == -ENOENT)
+		return 0;
+	return err_set(err, -EADDRINUSE, "cannot publish a socket at '%s': somebody listens there",
+		       path);
+}
+
+static int publish(struct socket_relays *relays, const struct socket_config *socket,
+		   struct err *err)
+{
+	int fd = check_place(socket->host_path, err);
+
+	if (fd < 0)
+		return fd;
 	fd = sock_listen(socket->host_path, err);
 	if (fd < 0)
 		return fd;

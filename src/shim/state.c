@@ -283,11 +283,24 @@ static uint64_t us_since(uint64_t ns)
 	return (clock_monotonic_ns() - ns) / 1000;
 }
 
+static bool is_awaited(const struct shim *shim)
+{
+	for (const struct client *client = shim->clients; client; client = client->next)
+		if (client->wants_saved && !client->dead)
+			return true;
+	return false;
+}
+
 static int finish_copy(struct shim *shim, struct err *err)
 {
 	struct saving *saving = shim->saving;
 	struct machine_shape shape = launch_shape(&shim->launch);
-	int r = saved_seal(saving->directory, &shape, shim->launch.scratch_slot, false, err);
+	int r = 0;
+
+	/* Nobody else would remove it. */
+	if (!is_awaited(shim))
+		return err_set(err, -ECANCELED, "nobody waits for the copy any more");
+	r = saved_seal(saving->directory, &shape, shim->launch.scratch_slot, false, err);
 
 	if (r < 0)
 		return r;

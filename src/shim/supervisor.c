@@ -533,19 +533,14 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	return 0;
 }
 
-static void end_shares(struct shim *shim)
-{
-	shares_end(shim->share_pid);
-	shim->share_pid = 0;
-}
-
 static void free_machine(struct shim *shim)
 {
 	relay_clear(shim);
 	shim->socket_relays = socket_relays_end(shim->socket_relays);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
-	end_shares(shim);
+	shares_end(shim->share_pid);
+	shim->share_pid = 0;
 }
 
 /* As free_machine, from inside the machine's or the channel's own callback: freed when that
@@ -558,16 +553,20 @@ static void retire_machine(struct shim *shim)
 		return; /* between runs; the last one may not be buried yet */
 	shim->retired_guest = TAKE_PTR(shim->guest);
 	shim->retired_vm = TAKE_PTR(shim->vm);
+	shim->retired_share_pid = shim->share_pid;
+	shim->share_pid = 0;
 	loop_arm(shim->undertaker, 0);
 }
 
+/* On a busy host the next machine may be there already: nothing of that is touched. */
 static void on_undertaker(void *ctx)
 {
 	struct shim *shim = ctx;
 
 	shim->retired_guest = mux_free(shim->retired_guest);
 	shim->retired_vm = vm_free(shim->retired_vm);
-	end_shares(shim);
+	shares_end(shim->retired_share_pid);
+	shim->retired_share_pid = 0;
 }
 
 /* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */

@@ -48,6 +48,8 @@ teardown() {
 @test "--publish-socket makes a socket of the container one of the host" {
 	touch file
 	fails 125 "Error: cannot publish a socket at '$PWD/file': it is there already" hull run --rm --publish-socket ./file:/x.sock busybox true
+	serve live.sock
+	fails 125 "Error: cannot publish a socket at '$PWD/live.sock': somebody listens there" hull run --rm --publish-socket ./live.sock:/x.sock busybox true
 	run -64 hull run --rm --publish-socket ./x:relative busybox true
 	assert_line --partial "invalid socket './x:relative'"
 	hull run -d --name box --publish-socket ./out.sock:/srv/in.sock -v "$(tool):/tool:ro" busybox sh -c 'mkdir /srv; exec /tool listen /srv/in.sock'
