@@ -21,6 +21,7 @@
 #include "shim/launch.h"
 
 #define UNFINISHED ".making-"
+#define UNTAKEN_SECONDS 3600
 
 /* One that is on its way. */
 struct copy {
@@ -60,12 +61,56 @@ int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_
 	return 0;
 }
 
-void copies_prune(struct engine *engine)
+static void prune_tree(const char *path, struct prune_result *result)
 {
+	uint64_t bytes = path_disk_usage(path);
+
+	if (path_remove_tree(path, NULL) == 0)
+		result->reclaimed_bytes += bytes;
+}
+
+/* What a shim saved for a command that was killed before it took it. One that is being made has
+ * been written to lately. */
+static void prune_untaken(const char *container_dir, struct prune_result *result)
+{
+	DIR *dir = opendir(container_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		AUTO_FREE char *path = path_join(container_dir, "%s", entry->d_name);
+		struct stat st;
+
+		if (str_starts(entry->d_name, LAUNCH_COPY_PREFIX) && lstat(path, &st) == 0 &&
+		    st.st_mtime < time(NULL) - UNTAKEN_SECONDS)
+			prune_tree(path, result);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void prune_all_untaken(const char *containers, struct prune_result *result)
+{
+	DIR *dir = opendir(containers);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		AUTO_FREE char *path = path_join(containers, "%s", entry->d_name);
+
+		if (entry->d_name[0] != '.')
+			prune_untaken(path, result);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void copies_prune(struct engine *engine, struct prune_result *result)
+{
+	AUTO_FREE char *containers = path_join(engine->root, "containers");
 	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
 	DIR *dir = opendir(parent);
 	struct dirent *entry;
 
+	prune_all_untaken(containers, result);
 	while (dir && (entry = readdir(dir))) {
 		AUTO_FREE char *path = path_join(parent, "%s", entry->d_name);
 		AUTO_FREE char *lock_path =
@@ -77,7 +122,7 @@ void copies_prune(struct engine *engine)
 		lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
 		if (lock < 0)
 			continue;
-		path_remove_tree(path, NULL);
+		prune_tree(path, result);
 		unlink(lock_path);
 	}
 	if (dir)

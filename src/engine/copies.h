@@ -27,6 +27,6 @@ int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_
 int copies_save(struct engine *engine, const struct container *container, const char *directory,
 		struct ctl_saved *ret_saved, struct err *err);
 /* Removes directories whose makers were killed. */
-void copies_prune(struct engine *engine);
+void copies_prune(struct engine *engine, struct prune_result *result);
 
 #endif

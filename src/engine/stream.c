@@ -19,7 +19,8 @@
 #include "shim/client.h"
 
 #define TOLD_MAX 65536 /* bytes of a guest's or a helper's lines */
-#define QUIET_MS 1000  /* before progress is told at all */
+#define WARNED_MAX (TOLD_MAX / 2)
+#define QUIET_MS 1000 /* before progress is told at all */
 #define TELL_MS 100
 
 static int report_fd = -1; /* in a helper: where its lines go */
@@ -122,9 +123,16 @@ int stream_run(struct engine *engine, int connection, const struct msg_copy *mes
 
 void helper_warn(void *ctx, const char *text)
 {
+	static size_t warned; /* by this process */
 	AUTO_FREE char *line = xasprintf("W%s\n", text);
 
 	(void)ctx;
+	/* Nobody listens before the copy has ended: what the pipe does not hold would wait for
+	 * ever.
+	 */
+	if (warned + strlen(line) > WARNED_MAX)
+		return;
+	warned += strlen(line);
 	for (char *c = line; c[1]; c++)
 		if (*c == '\n')
 			*c = '?';

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "engine/copies.h"
 #include "engine/networks.h"
 #include "engine/volume.h"
 #include "shim/launch.h"
@@ -311,6 +312,7 @@ int engine_system_prune(struct engine *engine, bool all_images, bool volumes,
 		prune_orphans(engine, containers, true, ret_result);
 		prune_orphans(engine, engine->run, false, ret_result);
 		volumes_prune_orphans(engine, ret_result);
+		copies_prune(engine, ret_result);
 		r = engine_image_prune(engine, all_images, &images, err);
 		ret_result->reclaimed_bytes += template_prune(templates, engine->run);
 	}

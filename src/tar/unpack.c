@@ -255,9 +255,6 @@ static int set_attributes_at(const struct unpacker *u, int dir_fd, const char *l
 	if (u->options->keep_owner)
 		r = chown_result(
 			fchownat(dir_fd, leaf, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW));
-	if (r == 0 && entry->type != TAR_SYMLINK &&
-	    fchmodat(dir_fd, leaf, mode_of(u, entry->mode), 0) < 0)
-		r = -errno;
 	if (r == 0 && utimensat(dir_fd, leaf, times, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	return r < 0 ? cannot(u, "set the attributes of", path, r, err) : 0;
@@ -398,7 +395,9 @@ static int unpack_special(struct unpacker *u, int dir_fd, const char *leaf,
 		return 0;
 	}
 	r = clear(dir_fd, leaf);
-	if (r == 0 && mknodat(dir_fd, leaf, kind | 0600, makedev(entry->major, entry->minor)) < 0)
+	/* With its mode at once: to set it later would follow a link that somebody put there. */
+	if (r == 0 && mknodat(dir_fd, leaf, kind | mode_of(u, entry->mode),
+			      makedev(entry->major, entry->minor)) < 0)
 		r = -errno;
 	if (r < 0)
 		return cannot(u, "create", u->path, r, err);
