@@ -30,6 +30,7 @@
 #include "shim/session.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
+#include "shim/volume_files.h"
 #include "vm/saved.h"
 
 /* --- the machine of paper --- */
@@ -905,6 +906,122 @@ static void test_detach_keys(void **state)
 	assert_int_equal(detach_keys_parse("ctrl-1", &keys, NULL), -EINVAL);
 }
 
+/* --- the files of volumes --- */
+
+static void add_volume(struct store *store, const char *root, const char *name, bool anonymous)
+{
+	const struct volume volume = { .name = (char *)name, .anonymous = anonymous };
+	AUTO_FREE char *dir = volume_dir(root, name);
+	AUTO_FREE char *disk = volume_disk_path(root, name);
+	char super[2048] = { 0 };
+
+	assert_int_equal(path_make_dirs(dir, 0700, NULL), 0);
+	assert_int_equal(file_write_atomic(disk, super, sizeof(super), 0600, false, NULL), 0);
+	assert_int_equal(volumes_insert(store, &volume, NULL), 0);
+}
+
+static void test_locks_of_volumes(void **state)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	AUTO_FREE char *dir = volume_dir(*state, "v");
+	struct err err = { 0 };
+
+	assert_int_equal(store_open(*state, &store, &err), 0);
+	add_volume(store, *state, "v", false);
+	int writer = volume_lock(*state, "v", true, &err);
+	assert_true(writer >= 0);
+	assert_int_equal(volume_lock(*state, "v", true, NULL), -EAGAIN);
+	assert_int_equal(volume_lock(*state, "v", false, NULL), -EAGAIN);
+	assert_int_equal(volume_remove(store, *state, "v", &err), -EBUSY);
+	assert_string_equal(err.message, "volume 'v' is in use");
+	/* It lives as long as anybody has the descriptor, and no longer. */
+	pid_t child = fork();
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	close(writer);
+	assert_int_equal(volume_lock(*state, "v", false, NULL), -EAGAIN);
+	kill(child, SIGKILL);
+	assert_int_equal(proc_wait(child), 128 + SIGKILL);
+	AUTO_CLOSE int reader = volume_lock(*state, "v", false, &err);
+	AUTO_CLOSE int another = volume_lock(*state, "v", false, &err);
+	assert_true(reader >= 0 && another >= 0);
+	assert_int_equal(volume_lock(*state, "v", true, NULL), -EAGAIN);
+	close(TAKE_FD(reader));
+	close(TAKE_FD(another));
+	assert_int_equal(volume_remove(store, *state, "v", &err), 0);
+	assert_false(path_exists(dir));
+	assert_int_equal(volume_remove(store, *state, "v", &err), -ENOENT);
+}
+
+static void test_a_volume_that_was_left_mounted_is_told(void **state)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	AUTO_FREE char *disk = volume_disk_path(*state, "v");
+	char recover = 4;
+
+	assert_int_equal(store_open(*state, &store, NULL), 0);
+	add_volume(store, *state, "v", false);
+	assert_false(volume_needs_recovery(*state, "v"));
+	AUTO_CLOSE int fd = open(disk, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &recover, 1, 1024 + 0x60), 1);
+	assert_true(volume_needs_recovery(*state, "v"));
+	assert_int_equal(ftruncate(fd, 1100), 0);
+	assert_false(volume_needs_recovery(*state, "v"));
+	assert_false(volume_needs_recovery(*state, "nosuch"));
+}
+
+static void test_anonymous_volumes_go_with_their_container(void **state)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	CLEANUP(container_config_release) struct container_config config;
+	struct container other = { .uuid = UUID };
+	static const char *const names[] = { "anon-1", "anon-2", "named" };
+	CLEANUP(volume_list_release) struct volume_list list = { 0 };
+
+	assert_int_equal(store_open(*state, &store, NULL), 0);
+	container_config_init(&config);
+	container_config_init(&other.config);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		add_volume(store, *state, names[i], i < 2);
+		VEC_PUSH(&config.mounts,
+			 ((struct mount_config){ .type = xstrdup("volume"),
+						 .source = xstrdup(names[i]),
+						 .destination = xasprintf("/%zu", i) }));
+	}
+	/* One of them has another user by now. */
+	other.config.id = xstrdup("other");
+	VEC_PUSH(&other.config.mounts, ((struct mount_config){ .type = xstrdup("volume"),
+							       .source = xstrdup("anon-2"),
+							       .destination = xstrdup("/x") }));
+	assert_int_equal(containers_insert(store, &other, NULL), 0);
+	volumes_remove_anonymous(store, *state, &config);
+	assert_int_equal(volumes_list(store, &list, NULL), 0);
+	assert_int_equal(list.count, 2);
+	assert_string_equal(list.items[0].name, "anon-2");
+	assert_string_equal(list.items[1].name, "named");
+	container_config_release(&other.config);
+}
+
+static void test_names_of_volumes(void **state)
+{
+	char longest[VOLUME_NAME_MAX + 2];
+
+	memset(longest, 'a', sizeof(longest));
+	longest[VOLUME_NAME_MAX + 1] = '\0';
+	assert_int_equal(volume_check_name(longest, NULL), -EINVAL);
+	longest[VOLUME_NAME_MAX] = '\0';
+	assert_int_equal(volume_check_name(longest, NULL), 0);
+	assert_int_equal(volume_check_name("a", NULL), 0);
+	assert_int_equal(volume_check_name("0.A_b-c", NULL), 0);
+	assert_int_equal(volume_check_name("", NULL), -EINVAL);
+	assert_int_equal(volume_check_name(".a", NULL), -EINVAL);
+	assert_int_equal(volume_check_name("..", NULL), -EINVAL);
+	assert_int_equal(volume_check_name("a/b", NULL), -EINVAL);
+	assert_int_equal(volume_check_name("a b", NULL), -EINVAL);
+}
+
 static void test_launch_round_trip(void **state)
 {
 	char uuid[] = "u";
@@ -1014,6 +1131,10 @@ int main(void)
 		TEST_IN_DIR(test_logs_are_rotated),
 		cmocka_unit_test(test_capabilities),
 		cmocka_unit_test(test_detach_keys),
+		TEST_IN_DIR(test_locks_of_volumes),
+		TEST_IN_DIR(test_a_volume_that_was_left_mounted_is_told),
+		TEST_IN_DIR(test_anonymous_volumes_go_with_their_container),
+		cmocka_unit_test(test_names_of_volumes),
 		cmocka_unit_test(test_launch_round_trip),
 	};
 
