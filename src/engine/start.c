@@ -468,7 +468,7 @@ int engine_attach(struct engine *engine, const char *id, const struct stdio_opti
 	int fd = -1;
 	int r = connect_running(engine, id, &container, &fd, err);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	adjusted.terminal = stdio->terminal && container->config.process.terminal;
 	options = attach_options_of(&adjusted);
@@ -524,7 +524,7 @@ int engine_exec(struct engine *engine, const char *id, const struct exec_options
 	int fd = -1;
 	int r = connect_running(engine, id, &container, &fd, err);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = encode_exec(container, options, &payload, err);
 	if (r < 0) {

@@ -129,7 +129,7 @@ static int fill(struct net *net, const struct network_config *config, struct err
 	if (r == 0 && !leases.count)
 		r = err_set(err, -ENOENT, "the container has no address in network %s",
 			    config->network);
-	if (r < 0) {
+	if (r != 0) {
 		network_release(&net->network);
 		return r;
 	}
