@@ -11,7 +11,8 @@
  *                 (write an IPv6 address as [ADDRESS])
  *   -h PORTS      of the host, that members reach  -n SERVER  its own name server
  *   -a NAME       an alias   -d DOMAIN   -t  a TAP device   -D  debug
- *   -w FD         the program starts once FD is at its end
+ *   -e            no namespace: the program is an emulator, and has its end of the link as
+ * descriptor 3 -w FD         the program starts once FD is at its end
  *
  * The machine is called cNUMBER, and is 10.99.1.NUMBER and fd99:1::NUMBER. It tells "ready" on
  * stdout before the program starts; when hull-netd dies, it joins again and says "rejoined".
@@ -54,6 +55,7 @@ static size_t rule_count;
 static const char *third = "1", *number;
 static char **host_ports, **nameservers, **aliases;
 static int start_fd = -1;
+static bool emulator;
 
 static void die(const char *what)
 {
@@ -208,6 +210,17 @@ static void tell(const char *word)
 	fflush(stdout);
 }
 
+static struct net_client *rejoin(struct net_client *client, int link)
+{
+	struct net_joined joined;
+
+	net_client_free(client);
+	client = join(link, &joined);
+	publish(client);
+	tell("rejoined");
+	return client;
+}
+
 static void wait_for_start(void)
 {
 	char byte;
@@ -234,14 +247,8 @@ static int serve(struct net_client *client, int link, int nic, int tap, pid_t pr
 			pump(tap, nic);
 		if (fds[2].revents)
 			return proc_wait(program);
-		if (fds[3].revents) {
-			struct net_joined joined;
-
-			net_client_free(client);
-			client = join(link, &joined);
-			publish(client);
-			tell("rejoined");
-		}
+		if (fds[3].revents)
+			client = rejoin(client, link);
 	}
 }
 
@@ -249,10 +256,13 @@ static void parse(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "+im:s:p:h:n:a:d:tDw:")) >= 0) {
+	while ((option = getopt(argc, argv, "+eim:s:p:h:n:a:d:tDw:")) >= 0) {
 		uint32_t value = 0;
 
 		switch (option) {
+		case 'e':
+			emulator = true;
+			break;
 		case 'i':
 			spec.internal = true;
 			break;
@@ -309,6 +319,33 @@ static void parse(int argc, char **argv)
 	member.ipv6 = xasprintf("fd99:%s::%s", third, number);
 }
 
+/* Becomes the program, with descriptor 3; the link's other end is its parent's. */
+static void be_emulator(int nic, char **argv)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if ((nic != 3 && dup2(nic, 3) < 0) || fd_set_cloexec(3, false) < 0)
+		die("dup2");
+	execvp(argv[0], argv);
+	die(argv[0]);
+}
+
+/* Joins again as serve does, for as long as the program runs. */
+static int serve_emulator(struct net_client *client, int link, pid_t program)
+{
+	int pidfd = proc_pidfd(program);
+
+	for (;;) {
+		struct pollfd fds[] = { { .fd = pidfd, .events = POLLIN },
+					{ .fd = net_client_fd(client), .events = POLLIN } };
+
+		if (poll(fds, 2, -1) < 0)
+			die("poll");
+		if (fds[0].revents)
+			return proc_wait(program);
+		client = rejoin(client, link);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct net_client *client;
@@ -323,6 +360,13 @@ int main(int argc, char **argv)
 	pid = fork();
 	if (pid < 0)
 		die("fork");
+	if (pid == 0 && emulator)
+		be_emulator(nic[0], argv + optind + 3);
+	if (emulator) {
+		publish(client);
+		tell("ready");
+		return serve_emulator(client, nic[1], pid);
+	}
 	if (pid == 0)
 		be_program(sock[1], &joined, argv + optind + 3);
 	close(sock[1]);
