@@ -58,9 +58,17 @@ static void leave(struct member *member)
 			VEC_REMOVE(&members->list, i);
 			break;
 		}
-	if (member->joined)
-		log_debug("network=%s container=%s left", members->netd->config.name,
-			  member->config.uuid);
+	if (member->joined) {
+		const struct port_counters *counters = port_counters(member->port);
+
+		log_debug("network=%s container=%s left: received=%llu sent=%llu dropped=%llu "
+			  "refused=%llu",
+			  members->netd->config.name, member->config.uuid,
+			  (unsigned long long)counters->received_frames,
+			  (unsigned long long)counters->sent_frames,
+			  (unsigned long long)counters->dropped,
+			  (unsigned long long)counters->refused);
+	}
 	member_free(member);
 	if (members->list.count == 0)
 		loop_arm(members->idle, members->netd->config.linger_ms);
