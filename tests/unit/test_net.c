@@ -427,7 +427,9 @@ static void test_process_is_confined_and_small(void **state)
 		assert_int_equal(strtoull(value + 9, NULL, 16) & ~(1ull << 10), 0);
 	value = strstr(text, "\nVmHWM:");
 	assert_non_null(value);
+#ifndef __SANITIZE_ADDRESS__ /* which has uses for memory of its own */
 	assert_true(strtoul(value + 7, NULL, 10) < 20 * 1024);
+#endif
 	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
 		machine_stop(&machines[i]);
 	wait_down(*state);
