@@ -239,6 +239,9 @@ static int on_started(struct shim *shim, const uint8_t *data, size_t size)
 
 	if (r < 0)
 		return r;
+	/* A machine for files has none, and would not end with its clients if it had. */
+	if (started.process == MSG_PROCESS_MAIN && shim->launch.files)
+		return -EPROTO;
 	if (started.process == MSG_PROCESS_MAIN)
 		shim_event(shim, EVENT_STARTED);
 	else
