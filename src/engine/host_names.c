@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,7 +184,13 @@ static int spawn(struct engine *engine, const char *control_path, uint32_t *ret_
 	AUTO_CLOSE int sock = open_socket(engine, ret_port, err);
 	AUTO_CLOSE int control = sock < 0 ? -1 : sock_listen(control_path, err);
 	char *argv[] = { program, engine->root, NULL };
-	const struct proc_fd fds[] = { { sock, DNS_FD_SOCKET }, { control, DNS_FD_CONTROL } };
+	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* Whoever reads what this command prints does not wait for the end of its service. */
+	const struct proc_fd fds[] = { { nothing, 0 },
+				       { nothing, 1 },
+				       { nothing, 2 },
+				       { sock, DNS_FD_SOCKET },
+				       { control, DNS_FD_CONTROL } };
 	const struct proc_spec spec = {
 		.argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds), .new_session = true
 	};
@@ -191,6 +198,8 @@ static int spawn(struct engine *engine, const char *control_path, uint32_t *ret_
 
 	if (sock < 0 || control < 0)
 		return sock < 0 ? sock : control;
+	if (nothing < 0)
+		return err_set(err, -errno, "cannot open /dev/null: %m");
 	return proc_spawn(&spec, &pid, err);
 }
 
