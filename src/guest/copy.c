@@ -33,6 +33,8 @@
 #define FD_FIRST_OTHER 7
 #define FD_ABOVE 64
 
+#define PIPE_SIZE (256 * 1024)
+
 struct copier {
 	const struct msg_copy *message;
 	const struct msg_session *session;
@@ -315,6 +317,8 @@ int copy_spawn(const struct msg_copy *message, const struct copy_scene *scene, c
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_set(err, -errno, "cannot make a pipe: %m");
+	for (int i = 0; i < 2; i++)
+		fcntl(stdio[i], F_SETPIPE_SZ, PIPE_SIZE); /* fewer turns; as it is otherwise */
 	pid = fork();
 	if (pid == 0)
 		copy_main(message, scene, stdio, fds[1]);

@@ -203,10 +203,16 @@ static uint32_t mode_of(const struct unpacker *u, uint32_t mode)
 	return u->options->all_modes ? mode : mode & MODE_PLAIN;
 }
 
-/* Only root may give files away: others keep them, as with cp -a. */
-static int chown_result(int r)
+/* Only root may give files away: others keep them, as with cp -a. *mode then has no bits that would
+ * let others act as us. */
+static int chown_result(int r, uint32_t *mode)
 {
-	return r < 0 && !(errno == EPERM && geteuid() != 0) ? -errno : 0;
+	if (r == 0)
+		return 0;
+	if (errno != EPERM || geteuid() == 0)
+		return -errno;
+	*mode &= ~(uint32_t)(S_ISUID | S_ISGID);
+	return 0;
 }
 
 static int set_xattrs(struct unpacker *u, int fd, const struct tar_entry *entry, const char *path,
@@ -231,11 +237,12 @@ static int set_attributes(struct unpacker *u, int fd, const struct tar_entry *en
 			  const char *path, struct err *err)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { entry->mtime, entry->mtime_ns } };
+	uint32_t mode = mode_of(u, entry->mode);
 	int r = 0;
 
 	if (u->options->keep_owner)
-		r = chown_result(fchown(fd, entry->uid, entry->gid));
-	if (r == 0 && fchmod(fd, mode_of(u, entry->mode)) < 0)
+		r = chown_result(fchown(fd, entry->uid, entry->gid), &mode);
+	if (r == 0 && fchmod(fd, mode) < 0)
 		r = -errno;
 	if (r < 0)
 		return cannot(u, "set the attributes of", path, r, err);
@@ -250,11 +257,12 @@ static int set_attributes_at(const struct unpacker *u, int dir_fd, const char *l
 			     const struct tar_entry *entry, const char *path, struct err *err)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { entry->mtime, entry->mtime_ns } };
+	uint32_t mode = mode_of(u, entry->mode);
 	int r = 0;
 
 	if (u->options->keep_owner)
 		r = chown_result(
-			fchownat(dir_fd, leaf, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW));
+			fchownat(dir_fd, leaf, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW), &mode);
 	if (r == 0 && utimensat(dir_fd, leaf, times, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	return r < 0 ? cannot(u, "set the attributes of", path, r, err) : 0;

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -440,6 +442,44 @@ static void test_special_modes_are_dropped_unless_asked_for(void **state)
 	sbuf_release(&archive.bytes);
 }
 
+/* Whoever may not give a file away does not let it act as himself. Nobody in particular, for root.
+ */
+static void test_a_file_that_is_kept_does_not_act_as_its_owner(void **state)
+{
+	const char *dir = *state;
+	struct archive archive = { 0 };
+	struct stat st;
+	pid_t pid;
+	int status;
+	CLEANUP(tar_writer_freep)
+	struct tar_writer *writer = tar_writer_new(archive_write, &archive);
+
+	add(writer,
+	    (struct tar_entry){ .type = TAR_FILE, .name = "f", .mode = 06755, .uid = 1, .gid = 1 },
+	    "x");
+	tar_writer_finish(writer);
+	assert_int_equal(chmod(dir, 0777), 0);
+	AUTO_CLOSE int fd = open_dir(dir, ".");
+	const struct unpack_options options = { .base_fd = fd,
+						.resolve = STRICT,
+						.prefix = "",
+						.top = "f",
+						.all_modes = true,
+						.keep_owner = true };
+	pid = fork();
+	if (pid == 0) {
+		if (geteuid() == 0 &&
+		    (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0))
+			_exit(2);
+		_exit(unpack_from(&archive, &options, NULL) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fstatat(fd, "f", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	sbuf_release(&archive.bytes);
+}
+
 static void test_tar_reads_ours_and_we_read_tars(void **state)
 {
 	static const char *const formats[] = { "gnu", "posix", "oldgnu" };
@@ -692,6 +732,7 @@ int main(void)
 		cmocka_unit_test(test_names_are_cleaned),
 		TEST_IN_DIR(test_a_tree_comes_back_as_it_was),
 		TEST_IN_DIR(test_special_modes_are_dropped_unless_asked_for),
+		TEST_IN_DIR(test_a_file_that_is_kept_does_not_act_as_its_owner),
 		TEST_IN_DIR(test_tar_reads_ours_and_we_read_tars),
 		TEST_IN_DIR(test_no_name_leads_out),
 		TEST_IN_DIR(test_nothing_lies_beside_the_top),
