@@ -79,6 +79,17 @@ static void offer_volumes(struct cli *cli, const char *word)
 		offer(word, "", list.items[i].name, volume_kind_names[list.items[i].kind]);
 }
 
+static void offer_snapshots(struct cli *cli, const char *word)
+{
+	CLEANUP(snapshot_list_release) struct snapshot_list list = { 0 };
+	struct engine *engine;
+
+	if (cli_engine(cli, &engine, NULL) < 0 || engine_snapshot_list(engine, &list, NULL) < 0)
+		return;
+	VEC_EACH (&list, it)
+		offer(word, "", it->name, it->config.id);
+}
+
 static void offer_kind(struct cli *cli, enum complete_kind kind, const char *word)
 {
 	switch (kind) {
@@ -99,6 +110,9 @@ static void offer_kind(struct cli *cli, enum complete_kind kind, const char *wor
 		break;
 	case COMPLETE_VOLUMES:
 		offer_volumes(cli, word);
+		break;
+	case COMPLETE_SNAPSHOTS:
+		offer_snapshots(cli, word);
 		break;
 	}
 }

@@ -60,8 +60,8 @@ static int fork_run(struct cli *cli, const void *values, char **args, struct err
 
 const struct command cmd_fork = {
 	.name = "fork",
-	.args = "CONTAINER",
-	.summary = "make running copies of a running container",
+	.args = "CONTAINER|SNAPSHOT",
+	.summary = "make running copies of a running container, or of a snapshot",
 	.groups = (const struct option_group[]){ { NULL, fork_flags, 0 }, { 0 } },
 	.options_size = sizeof(struct fork_flags),
 	.min_args = 1,

@@ -20,6 +20,32 @@ static void remove_unstarted(struct engine *engine, const char *id, bool remove,
 		engine_delete(engine, id, remove, &removed, NULL);
 }
 
+/* A warm start: what the snapshot holds has been started long ago. */
+static int run_snapshot(struct cli *cli, const struct run_options *options, struct err *err)
+{
+	const struct restore_options restore = { .snapshot = options->snapshot,
+						 .name = options->name,
+						 .remove = options->remove,
+						 .must_run = true };
+	struct stdio_options stdio = process_options_stdio(&options->process);
+	AUTO_FREE char *id = NULL;
+	struct engine *engine;
+	int status = 0;
+	int r = cli_engine(cli, &engine, err);
+
+	if (r == 0)
+		r = engine_snapshot_restore(engine, &restore, &id, err);
+	if (r < 0)
+		return r;
+	if (options->detach) {
+		printf("%s\n", id);
+		return CLI_STATUS_OK;
+	}
+	stdio.terminal = true; /* if the container has one */
+	r = engine_attach(engine, id, &stdio, &status, err);
+	return r < 0 ? r : attached_status(status);
+}
+
 static int run_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct run_options *options = values;
@@ -28,7 +54,13 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	int status = 0;
 	int r;
 
+	if (options->snapshot && *args)
+		return cli_usage(cli, err, "'--snapshot' takes no image and no program");
+	if (!options->snapshot && !*args)
+		return cli_usage(cli, err, "'run' needs IMAGE [ARG...]");
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
+	if (options->snapshot)
+		return run_snapshot(cli, options, err);
 	r = run_options_create(cli, options, args, &id, err);
 	if (r < 0)
 		return r;
@@ -46,11 +78,10 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 
 const struct command cmd_run = {
 	.name = "run",
-	.args = "IMAGE [ARG...]",
+	.args = "IMAGE [ARG...] | --snapshot SNAPSHOT",
 	.summary = "run a program of an image in a new container",
 	.groups = run_groups,
 	.options_size = sizeof(struct run_options),
-	.min_args = 1,
 	.max_args = ARGS_MANY,
 	.options_first = true,
 	.complete = COMPLETE_IMAGES,

@@ -17,21 +17,22 @@ static const struct option_spec df_options[] = {
 	OPT_END,
 };
 
-#define KINDS 4
+#define KINDS 5
 
 static int df_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	static const char *const headings[] = { "TYPE", "TOTAL",       "ACTIVE",
 						"SIZE", "RECLAIMABLE", NULL };
 	static const char *const titles[KINDS] = { "Images", "Containers", "Local Volumes",
-						   "Templates" };
-	static const char *const names[KINDS] = { "images", "containers", "volumes", "templates" };
+						   "Snapshots", "Templates" };
+	static const char *const names[KINDS] = { "images", "containers", "volumes", "snapshots",
+						  "templates" };
 	const struct df_options *options = values;
 	CLEANUP(table_freep) struct table *table = NULL;
 	AUTO_JSON json_t *document = NULL;
 	struct system_usage usage = { 0 };
 	const struct usage *kinds[KINDS] = { &usage.images, &usage.containers, &usage.volumes,
-					     &usage.templates };
+					     &usage.snapshots, &usage.templates };
 	struct engine *engine;
 	int r = cli_engine(cli, &engine, err);
 

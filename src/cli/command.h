@@ -40,6 +40,7 @@ enum complete_kind {
 	COMPLETE_IMAGES,
 	COMPLETE_NETWORKS,
 	COMPLETE_VOLUMES,
+	COMPLETE_SNAPSHOTS,
 };
 
 struct option_spec {

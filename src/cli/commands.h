@@ -23,6 +23,9 @@ extern const struct command cmd_network;
 extern const struct command cmd_network_connect, cmd_network_create, cmd_network_delete,
 	cmd_network_disconnect, cmd_network_inspect, cmd_network_list, cmd_network_prune;
 
+extern const struct command cmd_snapshot;
+extern const struct command cmd_snapshot_create, cmd_snapshot_delete, cmd_snapshot_inspect,
+	cmd_snapshot_list, cmd_snapshot_restore;
 extern const struct command cmd_volume;
 extern const struct command cmd_volume_create, cmd_volume_delete, cmd_volume_inspect,
 	cmd_volume_list, cmd_volume_prune;

@@ -149,6 +149,32 @@ json_t *document_of_volume(const struct volume *volume, const char *source)
 	return document;
 }
 
+json_t *document_of_snapshot(const struct snapshot *snapshot, const struct snapshot_usage *usage)
+{
+	json_t *configuration = container_config_to_json(&snapshot->config);
+	const json_t *memory = json_get_object(snapshot->parts, "memory");
+	json_t *document = json_object();
+
+	json_object_del(configuration, "hull"); /* what only the programs need */
+	json_set_string(document, "id", snapshot->uuid);
+	json_set_string(document, "name", snapshot->name);
+	json_set_string(document, "container", snapshot->config.id);
+	json_set_string(document, "state", snapshot->has_memory ? "running" : "stopped");
+	set_time(document, "creationDate", snapshot->created_at);
+	json_object_set_new(document, "configuration", configuration);
+	json_object_set_new(document, "sizeInBytes", json_integer((json_int_t)usage->own_bytes));
+	if (!memory)
+		return document;
+	json_object_set_new(document, "memoryInBytes",
+			    json_integer(json_get_int(memory, "bytes", 0)));
+	json_object_set_new(document, "savedMemoryInBytes",
+			    json_integer(json_get_int(memory, "pages", 0) * 4096));
+	json_object_set_new(document, "sharedInBytes",
+			    json_integer((json_int_t)usage->shared_bytes));
+	json_object_set_new(document, "cacheInBytes", json_integer((json_int_t)usage->cache_bytes));
+	return document;
+}
+
 json_t *document_of_usage(const struct usage *usage)
 {
 	json_t *document = json_object();

@@ -15,6 +15,11 @@ static const char *const pull_policies[] = { "missing", "always", "never", NULL 
 
 static const struct option_spec detach_options[] = {
 	OPT_FLAG("detach", 'd', OPTS, detach, "leave it running and print its id"),
+	OPT_STRING(
+		"snapshot", 0, "SNAPSHOT", OPTS, snapshot,
+		"go on from a snapshot, instead of an image; of the other options only --detach, "
+		"--interactive, --name and --remove apply",
+		.complete = COMPLETE_SNAPSHOTS),
 	OPT_END,
 };
 

@@ -15,6 +15,7 @@ struct run_options {
 	int pull;
 	/* how it runs */
 	const char *entrypoint, *stop_signal, *restart;
+	const char *snapshot;
 	bool detach, remove, init, privileged;
 	char **cap_add, **cap_drop, **sysctls, **masked_paths, **read_only_paths;
 	/* what it gets */

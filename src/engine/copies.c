@@ -61,12 +61,41 @@ int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_
 	return 0;
 }
 
+const char *copies_directory_uuid(const char *directory)
+{
+	return str_after(path_base(directory), UNFINISHED);
+}
+
 static void prune_tree(const char *path, struct prune_result *result)
 {
 	uint64_t bytes = path_disk_usage(path);
 
 	if (path_remove_tree(path, NULL) == 0)
 		result->reclaimed_bytes += bytes;
+}
+
+/* A snapshot that was about to get its row, or has just lost it. */
+static bool is_orphan(struct engine *engine, const char *name)
+{
+	CLEANUP(snapshot_release) struct snapshot snapshot = { 0 };
+
+	return strlen(name) == HASH_UUID_LENGTH &&
+	       snapshots_get(engine->store, name, &snapshot, NULL) == -ENOENT;
+}
+
+/* Its maker holds the lock of the name that it had before. */
+static void prune_orphan(struct engine *engine, const char *parent, const char *name,
+			 struct prune_result *result)
+{
+	AUTO_FREE char *path = path_join(parent, "%s", name);
+	AUTO_FREE char *lock_path = path_join(parent, UNFINISHED "%s.lock", name);
+	AUTO_CLOSE int lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
+
+	if (lock < 0)
+		return;
+	if (is_orphan(engine, name))
+		prune_tree(path, result);
+	unlink(lock_path);
 }
 
 /* What a shim saved for a command that was killed before it took it. One that is being made has
@@ -117,6 +146,8 @@ void copies_prune(struct engine *engine, struct prune_result *result)
 			xasprintf("%s%s", path, str_ends(entry->d_name, ".lock") ? "" : ".lock");
 		AUTO_CLOSE int lock = -1;
 
+		if (is_orphan(engine, entry->d_name))
+			prune_orphan(engine, parent, entry->d_name, result);
 		if (!str_starts(entry->d_name, UNFINISHED))
 			continue;
 		lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
@@ -181,6 +212,7 @@ static int copy_config(const struct copies *copies, uint32_t index, const char *
 	config->hostname = NULL;
 	free(config->origin);
 	config->origin = xstrdup(copies->origin);
+	config->auto_remove |= copies->remove;
 	config->generation++;
 	config->fork_index = index;
 	config->created_at = time(NULL);
@@ -207,11 +239,10 @@ static int copy_disk(struct engine *engine, const struct copies *copies, const c
 	return scratch_copy(from, to, err);
 }
 
-/* Row, disk and addresses of one; then its shim. What was made goes again when it fails. */
-static int start_one(struct engine *engine, const struct copies *copies, uint32_t index,
-		     struct copy *copy, struct err *err)
+/* Row, disk and addresses of one. What was made goes again when it fails. */
+static int make_one(struct engine *engine, const struct copies *copies, uint32_t index,
+		    struct copy *copy, int *ret_lock, struct err *err)
 {
-	const struct copy_start start = { copies->directory, copies->count, copies->signal };
 	AUTO_CLOSE int lock_fd = -1;
 	int r;
 
@@ -231,11 +262,77 @@ static int start_one(struct engine *engine, const struct copies *copies, uint32_
 	r = networks_take_leases(engine, copy->container, err);
 	if (r == 0)
 		r = copy_disk(engine, copies, copy->container->uuid, err);
-	if (r == 0)
-		r = launch_copy(engine, copy->container, lock_fd, &start, &copy->client, err);
+	if (r < 0)
+		container_remove(engine, copy->container, NULL);
+	else
+		*ret_lock = TAKE_FD(lock_fd);
+	return r;
+}
+
+static int start_one(struct engine *engine, const struct copies *copies, uint32_t index,
+		     struct copy *copy, struct err *err)
+{
+	const struct copy_start start = { copies->directory, copies->count, copies->signal };
+	AUTO_CLOSE int lock_fd = -1;
+	int r = make_one(engine, copies, index, copy, &lock_fd, err);
+
+	if (r < 0)
+		return r;
+	r = launch_copy(engine, copy->container, lock_fd, &start, &copy->client, err);
 	if (r < 0)
 		container_remove(engine, copy->container, NULL);
 	return r;
+}
+
+int copies_make_stopped(struct engine *engine, const struct copies *copies, char **ret_id,
+			struct err *err)
+{
+	CLEANUP(copy_release) struct copy copy = { .client = -1 };
+	AUTO_CLOSE int lock_fd = -1;
+	int r = make_one(engine, copies, 1, &copy, &lock_fd, err);
+
+	if (r == 0)
+		*ret_id = xstrdup(copy.container->config.id);
+	return r;
+}
+
+/* The new disk has the old one's name at once. */
+static int replace_disk(struct engine *engine, const char *uuid, const char *directory,
+			struct err *err)
+{
+	AUTO_FREE char *dir = launch_container_dir(engine->root, uuid);
+	AUTO_FREE char *from = path_join(directory, "scratch.img");
+	AUTO_FREE char *fresh = path_join(dir, "scratch.new");
+	AUTO_FREE char *to = path_join(dir, "scratch.img");
+	int r;
+
+	unlink(fresh);
+	r = scratch_copy(from, fresh, err);
+	if (r == 0 && rename(fresh, to) < 0)
+		r = err_set(err, -errno, "cannot replace '%s': %m", to);
+	return r;
+}
+
+int copies_replace(struct engine *engine, const struct container *container, const char *directory,
+		   bool with_memory, struct err *err)
+{
+	const struct copy_start start = { directory, 1, 0 };
+	AUTO_CLOSE int lock_fd = -1;
+	int client = -1;
+	int r = 0;
+
+	if (container_is_active(container) || container->state == CONTAINER_SUSPENDED)
+		r = engine_stop(engine, container->uuid, "KILL", 0, err);
+	if (r == 0)
+		r = container_lock(engine, container, &lock_fd, err);
+	if (r == 0)
+		r = networks_take_leases(engine, container, err);
+	if (r == 0)
+		r = replace_disk(engine, container->uuid, directory, err);
+	if (r < 0 || !with_memory)
+		return r;
+	r = launch_copy(engine, container, lock_fd, &start, &client, err);
+	return r < 0 ? r : await_start(engine, container, client, err);
 }
 
 /* A copy whose processes never ran is worth nothing. */

@@ -13,20 +13,33 @@ struct copies {
 	uint32_t count;
 	const char *name; /* as of struct fork_options */
 	uint32_t signal;
+	bool remove;      /* each is removed when it has ended */
 	bool keeps_ports; /* those that were asked for; else each gets free ones */
 };
 
 /* Makes and starts them, at the same time. *ret_ids: those that run, also when others failed. */
 int copies_start(struct engine *engine, const struct copies *copies, char ***ret_ids,
 		 struct err *err);
+/* Makes one that does not run. *ret_id is owned by the caller. */
+int copies_make_stopped(struct engine *engine, const struct copies *copies, char **ret_id,
+			struct err *err);
+/* Sets a container back to the disk in directory and, with_memory, starts its machine there; what
+ * runs of it is killed. */
+int copies_replace(struct engine *engine, const struct container *container, const char *directory,
+		   bool with_memory, struct err *err);
 /* A directory of our own below snapshots/, which nobody removes while the lock is held. Both are
  * the caller's. */
 int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_lock,
 			  struct err *err);
+/* What tells it from others; borrowed from directory. */
+const char *copies_directory_uuid(const char *directory);
 /* Has the shim of a running container save it to a directory of copies_make_directory. */
 int copies_save(struct engine *engine, const struct container *container, const char *directory,
 		struct ctl_saved *ret_saved, struct err *err);
-/* Removes directories whose makers were killed. */
+/* snapshots.c: engine_fork of a snapshot. */
+int snapshots_fork(struct engine *engine, const struct fork_options *options, uint32_t signal,
+		   char ***ret_ids, struct err *err);
+/* Removes directories whose makers were killed, and snapshots without a row. */
 void copies_prune(struct engine *engine, struct prune_result *result);
 
 #endif

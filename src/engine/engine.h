@@ -17,6 +17,7 @@
 #include "image/content.h"
 #include "store/containers.h"
 #include "store/images.h"
+#include "store/snapshots.h"
 
 struct engine;
 
@@ -211,7 +212,7 @@ int engine_suspend(struct engine *engine, const char *id, struct err *err);
 int engine_resume(struct engine *engine, const char *id, struct err *err);
 
 struct fork_options {
-	const char *source; /* a running container */
+	const char *source; /* a running container, or a snapshot of one */
 	uint32_t count;     /* of copies */
 	const char *name;   /* one: its name; several: NAME-1, NAME-2 … NULL: generated ids */
 	const char *signal; /* for the main process of each, once it is who it is; NULL: none */
@@ -220,6 +221,38 @@ struct fork_options {
  * run, also when others failed; an owned string vector. */
 int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
 		struct err *err);
+
+/* Keeps the machine and disk of a running container, which runs on, or the disk of one that does
+ * not run. name NULL: made of the container's. *ret_name is owned by the caller. */
+int engine_snapshot_create(struct engine *engine, const char *container, const char *name,
+			   char **ret_name, struct err *err);
+/* What a snapshot takes on disk. */
+struct snapshot_usage {
+	uint64_t own_bytes;    /* would be free without it */
+	uint64_t shared_bytes; /* of its base, which others may use too */
+	uint64_t cache_bytes;  /* of own_bytes: made again when it is needed */
+};
+int engine_snapshot_get(struct engine *engine, const char *name, struct snapshot *ret_snapshot,
+			struct snapshot_usage *ret_usage, struct err *err);
+int engine_snapshot_list(struct engine *engine, struct snapshot_list *ret_list, struct err *err);
+void engine_snapshot_usage(struct engine *engine, const struct snapshot *snapshot,
+			   struct snapshot_usage *ret_usage);
+/* Containers that were made from it go on. *ret_name is owned by the caller. */
+int engine_snapshot_delete(struct engine *engine, const char *name, char **ret_name,
+			   struct err *err);
+
+struct restore_options {
+	const char *snapshot;
+	const char *name; /* of the new container; NULL: generated */
+	bool in_place;    /* the container that it is of, running or not, is set back instead */
+	bool remove;      /* the new one is removed when it has ended */
+	bool must_run;    /* -EINVAL if it would not */
+	bool disks_only;  /* without the memory: the container is made, or stopped */
+};
+/* *ret_id: of the container, owned by the caller. -ESTALE: its memory cannot be used here; the
+ * message says why. */
+int engine_snapshot_restore(struct engine *engine, const struct restore_options *options,
+			    char **ret_id, struct err *err);
 
 /* What a prune removed: an array of strings; bytes that the host got back. */
 struct prune_result {
@@ -341,7 +374,7 @@ struct usage {
 	uint64_t total, active, size_bytes, reclaimable_bytes;
 };
 struct system_usage {
-	struct usage images, containers, volumes, templates;
+	struct usage images, containers, volumes, snapshots, templates;
 };
 int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, struct err *err);
 /* Everything unused: stopped containers, unreferenced content, stale templates, leftovers; with

@@ -45,6 +45,12 @@ int engine_fork(struct engine *engine, const struct fork_options *options, char 
 
 	if (r == 0)
 		r = engine_get(engine, options->source, &container, err);
+	if (r == -ENOENT) {
+		CLEANUP(snapshot_release) struct snapshot snapshot = { 0 };
+
+		if (snapshots_get(engine->store, options->source, &snapshot, NULL) == 0)
+			return snapshots_fork(engine, options, copies.signal, ret_ids, err);
+	}
 	if (r == 0)
 		r = refuse_volumes(container, err);
 	if (r == 0)

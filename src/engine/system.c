@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole of one root: readiness, usage, clearing up, and what is wrong with this machine. */
+#include "engine/copies.h"
 #include "engine/internal.h"
+#include "engine/snapshot_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -236,6 +238,24 @@ static int add_images(struct engine *engine, struct system_usage *usage,
 	return 0;
 }
 
+static int add_snapshots(struct engine *engine, struct system_usage *usage, struct err *err)
+{
+	CLEANUP(snapshot_list_release) struct snapshot_list list = { 0 };
+	AUTO_FREE char *bases = path_join(engine->root, "snapshots/.bases");
+	int r = snapshots_list(engine->store, &list, err);
+
+	VEC_EACH (&list, it) {
+		struct snapshot_usage each;
+
+		engine_snapshot_usage(engine, it, &each);
+		usage->snapshots.size_bytes += each.own_bytes;
+		usage->snapshots.reclaimable_bytes += each.cache_bytes;
+	}
+	usage->snapshots.total = list.count;
+	usage->snapshots.size_bytes += path_disk_usage(bases);
+	return r;
+}
+
 int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, struct err *err)
 {
 	CLEANUP(container_list_release) struct container_list list = { 0 };
@@ -249,6 +269,8 @@ int engine_system_usage(struct engine *engine, struct system_usage *ret_usage, s
 		r = add_images(engine, &usage, &list, err);
 	if (r == 0)
 		r = volumes_usage(engine, &list, &usage.volumes, err);
+	if (r == 0)
+		r = add_snapshots(engine, &usage, err);
 	if (r < 0)
 		return r;
 	dir = opendir(templates);
@@ -313,6 +335,7 @@ int engine_system_prune(struct engine *engine, bool all_images, bool volumes,
 		prune_orphans(engine, engine->run, false, ret_result);
 		volumes_prune_orphans(engine, ret_result);
 		copies_prune(engine, ret_result);
+		snapshot_files_prune(engine, true);
 		r = engine_image_prune(engine, all_images, &images, err);
 		ret_result->reclaimed_bytes += template_prune(templates, engine->run);
 	}

@@ -20,6 +20,7 @@
 #include "image/verbs.h"
 #include "store/containers.h"
 #include "store/images.h"
+#include "store/snapshots.h"
 
 struct sweep {
 	struct task *task;
@@ -78,28 +79,34 @@ static int mark_document(struct sweep *sweep, const char *digest, bool nested)
 	return 0;
 }
 
+static void mark_config(struct sweep *sweep, const struct container_config *config, json_t *used)
+{
+	if (config->image.reference)
+		json_object_set_new(used, config->image.reference, json_true());
+	mark(sweep->disks, config->root_key);
+	if (config->manifest_digest && mark_document(sweep, config->manifest_digest, true) < 0) {
+		task_warning(sweep->task,
+			     "container %s: its image cannot be read; no layers are deleted",
+			     config->id);
+		sweep->keep_layers = true;
+	}
+}
+
+/* A snapshot needs what its container needed. */
 static int mark_containers(struct sweep *sweep, json_t *used, struct err *err)
 {
 	CLEANUP(container_list_release) struct container_list list = { 0 };
+	CLEANUP(snapshot_list_release) struct snapshot_list snapshots = { 0 };
 	int r = containers_list(sweep->task->store, &list, err);
 
+	if (r == 0)
+		r = snapshots_list(sweep->task->store, &snapshots, err);
 	if (r < 0)
 		return r;
-	VEC_EACH (&list, it) {
-		const struct container_config *config = &(*it)->config;
-
-		if (config->image.reference)
-			json_object_set_new(used, config->image.reference, json_true());
-		mark(sweep->disks, config->root_key);
-		if (config->manifest_digest &&
-		    mark_document(sweep, config->manifest_digest, true) < 0) {
-			task_warning(
-				sweep->task,
-				"container %s: its image cannot be read; no layers are deleted",
-				config->id);
-			sweep->keep_layers = true;
-		}
-	}
+	VEC_EACH (&list, it)
+		mark_config(sweep, &(*it)->config, used);
+	VEC_EACH (&snapshots, it)
+		mark_config(sweep, &it->config, used);
 	return 0;
 }
 

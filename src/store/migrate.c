@@ -70,6 +70,16 @@ static const char *const migrations[] = {
 	" options TEXT NOT NULL,"
 	" labels TEXT NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+
+	"CREATE TABLE snapshots ("
+	" uuid TEXT PRIMARY KEY,"
+	" name TEXT NOT NULL UNIQUE,"
+	" container_uuid TEXT NOT NULL,"
+	" has_memory INTEGER NOT NULL,"
+	" created_at INTEGER NOT NULL,"
+	" config TEXT NOT NULL,"
+	" parts TEXT NOT NULL"
+	") STRICT, WITHOUT ROWID;",
 };
 
 static int read_number(struct store *store, const char *sql, int64_t *ret_value, struct err *err)

@@ -231,7 +231,7 @@ bool saved_exists(const char *directory)
 	return path_exists(path);
 }
 
-static int read_description(const char *directory, json_t **ret_description, struct err *err)
+int saved_read(const char *directory, json_t **ret_description, struct err *err)
 {
 	AUTO_FREE char *path = description_path(directory);
 	AUTO_FREE char *text = NULL;
@@ -271,7 +271,7 @@ int saved_open(const char *directory, const char *qemu, struct saved *ret_saved,
 {
 	AUTO_JSON json_t *description = NULL;
 	struct saved saved;
-	int r = read_description(directory, &description, err);
+	int r = saved_read(directory, &description, err);
 
 	if (r == 0)
 		r = saved_check(description, qemu, &saved, err);

@@ -38,6 +38,8 @@ int saved_seal(const char *directory, const struct machine_shape *shape, uint32_
 	       bool durable, struct err *err);
 /* Whether there is a whole one. */
 bool saved_exists(const char *directory);
+/* Its description, unchecked; a new reference. */
+int saved_read(const char *directory, json_t **ret_description, struct err *err);
 /* Reads and checks one. -ENOENT: there is none. -ESTALE: as saved_check. -EBADMSG: damaged. */
 int saved_open(const char *directory, const char *qemu, struct saved *ret_saved, struct err *err);
 /* What vm_spawn restores it from; released by template_release. */

@@ -301,6 +301,49 @@ int engine_suspend(struct engine *engine, const char *id, struct err *err)
 	return check(id, err);
 }
 
+int engine_snapshot_create(struct engine *engine, const char *container, const char *name,
+			   char **ret_name, struct err *err)
+{
+	CALLED("snapshot create %s %s\n", container, str_or(name, "-"));
+	*ret_name = xstrdup(str_or(name, "web-1"));
+	return check(container, err);
+}
+
+int engine_snapshot_list(struct engine *engine, struct snapshot_list *ret_list, struct err *err)
+{
+	CALLED("snapshot list\n");
+	return 0;
+}
+
+int engine_snapshot_get(struct engine *engine, const char *name, struct snapshot *ret_snapshot,
+			struct snapshot_usage *ret_usage, struct err *err)
+{
+	return err_set(err, -ENOENT, "snapshot not found: %s", name);
+}
+
+void engine_snapshot_usage(struct engine *engine, const struct snapshot *snapshot,
+			   struct snapshot_usage *ret_usage)
+{
+	*ret_usage = (struct snapshot_usage){ 0 };
+}
+
+int engine_snapshot_delete(struct engine *engine, const char *name, char **ret_name,
+			   struct err *err)
+{
+	CALLED("snapshot delete %s\n", name);
+	*ret_name = xstrdup(name);
+	return 0;
+}
+
+int engine_snapshot_restore(struct engine *engine, const struct restore_options *options,
+			    char **ret_id, struct err *err)
+{
+	CALLED("snapshot restore %s %s%s%s\n", options->snapshot, str_or(options->name, "-"),
+	       options->in_place ? " in place" : "", options->disks_only ? " disks" : "");
+	*ret_id = xstrdup(str_or(options->name, "copy"));
+	return 0;
+}
+
 int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
 		struct err *err)
 {

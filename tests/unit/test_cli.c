@@ -331,11 +331,12 @@ static void collect_page(const char *path, char ***all)
 
 static void test_the_manual_has_every_option_and_no_other(void **state)
 {
-	static const char *const pages[] = { "hull.1",         "hull-run.1",     "hull-exec.1",
-					     "hull-copy.1",    "hull-export.1",  "hull-start.1",
-					     "hull-list.1",    "hull-image.1",   "hull-system.1",
-					     "hull-network.1", "hull-volume.1",  "hull-suspend.1",
-					     "hull-fork.1",    "hull-registry.1" };
+	static const char *const pages[] = {
+		"hull.1",        "hull-run.1",      "hull-exec.1",    "hull-copy.1",
+		"hull-export.1", "hull-start.1",    "hull-list.1",    "hull-image.1",
+		"hull-system.1", "hull-network.1",  "hull-volume.1",  "hull-suspend.1",
+		"hull-fork.1",   "hull-snapshot.1", "hull-registry.1"
+	};
 	const char *root = getenv("HULL_SOURCE_ROOT");
 	AUTO_STRV char **table = NULL;
 	AUTO_STRV char **manual = NULL;

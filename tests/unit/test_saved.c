@@ -17,8 +17,10 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "vm/ram_copy.h"
+#include "vm/ram_delta.h"
 #include "vm/ram_page.h"
 #include "vm/saved.h"
+#include "vm/template_ram.h"
 
 #define PAGES 600
 #define BYTES ((uint64_t)PAGES * RAM_PAGE)
@@ -305,6 +307,121 @@ static void test_descriptions_are_checked(void **state)
 	assert_string_equal(err.message, "it was saved on another processor (a 6502)");
 }
 
+/* --- memory as what differs from a base --- */
+
+static int open_new(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void fill_page(int fd, size_t number, uint8_t value)
+{
+	uint8_t page[RAM_PAGE];
+
+	memset(page, value, sizeof(page));
+	assert_int_equal(fd_pwrite_all(fd, page, sizeof(page), (off_t)(number * RAM_PAGE)), 0);
+}
+
+struct memories {
+	int base, memory, delta;
+	uint32_t base_crc;
+	uint64_t pages;
+};
+
+/* Of 600 pages: 0-9 and 400 in the base; 3 and 4 changed, 5 zeroed, 500 new, 100-419 new or same.
+ */
+static struct memories make_memories(const char *dir)
+{
+	struct memories m = { open_new(dir, "base"), open_new(dir, "memory"),
+			      open_new(dir, "delta"), 0, 0 };
+	struct err err = { 0 };
+
+	assert_int_equal(ftruncate(m.base, BYTES), 0);
+	assert_int_equal(ftruncate(m.memory, BYTES), 0);
+	for (size_t i = 0; i < 10; i++) {
+		fill_page(m.base, i, 0xb0);
+		fill_page(m.memory, i, i == 3 || i == 4 ? 0x44 : i == 5 ? 0 : 0xb0);
+	}
+	fill_page(m.base, 400, 0x40);
+	for (size_t i = 100; i < 420; i++)
+		fill_page(m.memory, i, i == 400 ? 0x40 : (uint8_t)(i | 1));
+	fill_page(m.memory, 500, 0x50);
+	assert_int_equal(template_ram_copy(m.base, -1, BYTES, &m.base_crc), 0);
+	assert_int_equal(ram_delta_write(m.memory, m.base, BYTES, m.delta, &m.pages, &err), 0);
+	return m;
+}
+
+static void close_memories(const struct memories *m)
+{
+	close(m->base);
+	close(m->memory);
+	close(m->delta);
+}
+
+static void test_delta_round_trip(void **state)
+{
+	struct memories m = make_memories(*state);
+	AUTO_CLOSE int to = open_new(*state, "again");
+	uint32_t wanted = 0;
+	uint32_t found = 0;
+	struct err err = { 0 };
+
+	assert_int_equal(m.pages, 2 + 319 + 1);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), 0);
+	assert_int_equal(template_ram_copy(m.memory, -1, BYTES, &wanted), 0);
+	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
+	assert_int_equal(found, wanted);
+	assert_page(to, 5, 0);
+	assert_page(to, 400, 0x40);
+	/* Without a base all that is not zero is kept. */
+	assert_int_equal(ftruncate(m.delta, 0), 0);
+	assert_int_equal(ftruncate(to, 0), 0);
+	assert_int_equal(ram_delta_write(m.memory, -1, BYTES, m.delta, &m.pages, &err), 0);
+	assert_int_equal(m.pages, 9 + 320 + 1);
+	assert_int_equal(ram_delta_apply(m.delta, -1, 0, BYTES, to, &err), 0);
+	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
+	assert_int_equal(found, wanted);
+	close_memories(&m);
+}
+
+static void test_a_damaged_delta_is_noticed(void **state)
+{
+	struct memories m = make_memories(*state);
+	struct stat st;
+	struct err err = { 0 };
+
+	assert_int_equal(fstat(m.delta, &st), 0);
+	for (off_t at = 0; at < st.st_size; at += at < 64 ? 7 : at < RAM_PAGE ? RAM_PAGE : 50021) {
+		AUTO_CLOSE int to = open_new(*state, "again");
+		uint8_t byte;
+
+		if (at >= 52 && at < RAM_PAGE)
+			continue; /* nothing is there */
+		assert_int_equal(fd_pread_exact(m.delta, &byte, 1, at), 0);
+		byte ^= 0x10;
+		assert_int_equal(fd_pwrite_all(m.delta, &byte, 1, at), 0);
+		assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err),
+				 -EBADMSG);
+		byte ^= 0x10;
+		assert_int_equal(fd_pwrite_all(m.delta, &byte, 1, at), 0);
+	}
+	AUTO_CLOSE int to = open_new(*state, "again");
+
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc + 1, BYTES, to, &err),
+			 -EBADMSG);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES * 2, to, &err),
+			 -EBADMSG);
+	assert_int_equal(ftruncate(m.delta, st.st_size - 1), 0);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), -EBADMSG);
+	assert_int_equal(ftruncate(m.delta, 0), 0);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), -EBADMSG);
+	close_memories(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +432,8 @@ int main(void)
 		TEST_IN_DIR(test_saved_by_another_emulator),
 		TEST_IN_DIR(test_saved_and_damaged),
 		cmocka_unit_test(test_descriptions_are_checked),
+		TEST_IN_DIR(test_delta_round_trip),
+		TEST_IN_DIR(test_a_damaged_delta_is_noticed),
 	};
 
 	return cmocka_run_group_tests_name("saved", tests, NULL, NULL);

@@ -3,6 +3,11 @@
 
 load helpers
 
+teardown() {
+	[[ -n $HULL_TEST_SKIP ]] || hull snapshot ls -q | xargs -r "$HULL" snapshot delete > /dev/null
+	vm_teardown
+}
+
 # A program with something of everything: memory, a file that stays open, a tmpfs.
 COUNTER='exec 5> /open; i=0
 	while :; do i=$((i + 1)); echo $i > /count; echo $i > /dev/shm/count; echo line $i >&5; echo $i; sleep 0.1; done'
@@ -230,7 +235,7 @@ fork_value() {
 	local name
 	hull run -d --name web busybox sh -c "trap 'echo forked >> /signals' USR1; $COUNTER"
 	logged web 3
-	hull exec web sh -c 'echo kept > /dev/shm/mine; head -c 5M /dev/urandom > /dev/shm/data; md5sum /dev/shm/data > /sum'
+	hull exec web sh -c 'echo kept > /dev/shm/mine; dd if=/dev/urandom of=/dev/shm/data bs=1M count=5 2> /dev/null; md5sum /dev/shm/data > /sum'
 	run -0 hull fork web -n 3 --name kid --signal USR1
 	assert_output $'kid-1\nkid-2\nkid-3'
 	run -0 hull ls --format json
@@ -294,4 +299,122 @@ fork_value() {
 	hull volume delete data
 	run -64 hull fork web --count 0
 	run -64 hull fork web --signal NONE
+}
+
+# snapshot_file NAME FILE
+snapshot_file() {
+	echo "$HULL_ROOT/snapshots/$(hull snapshot inspect "$1" | jq -r '.[0].id')/$2"
+}
+
+@test "a snapshot of a running container: back to it, again and again" {
+	local before
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 3
+	hull exec web sh -c 'echo kept > /dev/shm/mine; dd if=/dev/urandom of=/dev/shm/data bs=1M count=9 2> /dev/null; md5sum /dev/shm/data > /sum'
+	run -0 hull snapshot create web
+	assert_output web-1
+	run -0 hull snapshot create --name warm web
+	assert_output warm
+	fails 1 'Error: snapshot already exists: warm' hull snapshot create --name warm web
+	before=$(count_of web)
+	counts_on web
+	run -0 hull snapshot ls -q
+	assert_line warm
+	assert_line web-1
+	run -0 hull snapshot inspect warm
+	assert_equal "$(jq -r '.[0] | "\(.container) \(.state) \(.configuration.image.reference)"' <<< "$output")" \
+		'web running docker.io/library/busybox:latest'
+	# What it takes: the nine megabytes that are like nothing else, and not much more.
+	assert [ "$(jq '.[0].savedMemoryInBytes' <<< "$output")" -gt 9000000 ]
+	assert [ "$(jq '.[0].sizeInBytes' <<< "$output")" -lt "$(jq '.[0].savedMemoryInBytes * 1.2 + 2000000 | floor' <<< "$output")" ]
+	# As new ones.
+	run -0 hull snapshot restore warm --name one
+	assert_output one
+	run -0 hull run -d --rm --snapshot warm --name two
+	assert_output two
+	run -0 hull fork warm -n 2 --name kid
+	assert_output $'kid-1\nkid-2'
+	for name in one two kid-1 kid-2; do
+		counts_on "$name"
+		is_whole "$name"
+		run -0 hull exec "$name" md5sum -c /sum
+		run -0 hull exec "$name" hostname
+		assert_output "$name"
+		assert_equal "$(fork_value "$name" ORIGIN)" warm
+	done
+	# Deleted while they run: they go on.
+	run -0 hull snapshot delete warm
+	assert_output warm
+	counts_on one
+	run -0 hull exec kid-2 md5sum -c /sum
+	run -0 hull stop -t 0 two
+	run -0 hull ls -aq --filter name=two
+	assert_output ''
+	# In place: what was written since is gone, what was in memory is back.
+	hull exec web sh -c 'rm /dev/shm/mine; echo later > /later; sync'
+	run -0 hull snapshot restore --in-place web-1
+	assert_output web
+	run -0 hull exec web cat /dev/shm/mine
+	assert_output kept
+	run -1 hull exec web test -e /later
+	counts_on web
+	is_whole web
+	# And again, of a stopped one.
+	run -0 hull stop -t 0 web
+	run -0 hull snapshot restore --in-place web-1
+	counts_on web
+	hull snapshot delete web-1
+	run find "$HULL_ROOT/snapshots" -type f
+	assert_output ''
+}
+
+@test "a snapshot's disk alone" {
+	hull run --name web busybox sh -c 'echo mine > /file'
+	run -0 hull snapshot create web --name disk
+	run -0 hull snapshot ls --format json
+	assert_equal "$(jq -r '.[0].state' <<< "$output")" stopped
+	fails 1 "Error: snapshot disk has no memory: 'hull snapshot restore' makes a container of its disk" hull fork disk
+	run -0 hull snapshot restore disk --name copy
+	assert_equal "$(state_of copy)" created
+	hull start -a copy
+	run -0 hull wait copy
+	assert_output 0
+	hull delete copy
+	hull run -d --name live busybox sh -c 'echo mine > /file; sync; echo ready; sleep 1000'
+	logged live ready
+	hull snapshot create live --name both
+	run -0 hull snapshot restore both --disks-only --name copy
+	run -0 hull start copy
+	run -0 hull exec copy cat /file
+	assert_output mine
+	hull snapshot delete disk both
+}
+
+@test "a snapshot that was altered, cut short or made elsewhere is not used" {
+	local file
+	hull run -d --name web busybox sh -c "$COUNTER"
+	logged web 2
+	hull snapshot create web --name warm
+	file=$(snapshot_file warm memory)
+	cp "$file" memory
+	dd if=/dev/urandom of="$file" bs=1 seek=100000 count=16 conv=notrunc status=none
+	fails 1 "Error: the machine of snapshot warm cannot be used: its saved memory is damaged; 'hull snapshot restore --disks-only' restores its disk" \
+		hull snapshot restore warm
+	truncate -s -100 "$file"
+	run -1 hull snapshot restore warm
+	cp memory "$file"
+	file=$(snapshot_file warm saved.json)
+	cp "$file" saved.json
+	sed -i 's/"protocol":[0-9]*/"protocol":99/' "$file"
+	run -1 --separate-stderr hull snapshot restore warm
+	[[ $stderr == "Error: the machine of snapshot warm cannot be used: it was saved by hull "* ]]
+	cp saved.json "$file"
+	run -0 hull snapshot restore warm --name back
+	counts_on back
+	# Once used, its cache is looked at again when somebody touches it.
+	printf x | dd of="$(snapshot_file warm ram)" bs=1 seek=5000000 conv=notrunc status=none
+	run -0 hull snapshot restore warm --name again
+	counts_on again
+	is_whole again
+	hull snapshot delete warm
 }

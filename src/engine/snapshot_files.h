@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files of a snapshot, $HULL_ROOT/snapshots/<uuid>/:
+ *
+ *	scratch.img	the container's disk
+ *	saved.json	the machine (vm/saved.h); this and what follows: if it ran
+ *	state		of its devices
+ *	memory		what of its memory differs from base (vm/ram_delta.h)
+ *	base		a template's memory: hard links to one file for all that were made of it
+ *	ram, ram.json	the memory as a machine can map it: a cache, good until the next boot of the
+ *host
+ *
+ * Sizes and sums of them are in the row (struct snapshot, parts). All are checked before the first
+ * use after a boot of the host; until the next it is their inodes and times of change that tell.
+ */
+#ifndef ENGINE_SNAPSHOT_FILES_H
+#define ENGINE_SNAPSHOT_FILES_H
+
+#include "engine/internal.h"
+#include "store/snapshots.h"
+
+/* snapshots/<uuid>; owned by the caller. */
+char *snapshot_directory(const struct engine *engine, const char *uuid);
+/* Makes of a directory with a saved machine and its scratch.img one of a snapshot, synced; template
+ * (may be NULL) is the memory of the machine's template. *ret_parts is a new reference. */
+int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
+			  bool has_memory, json_t **ret_parts, struct err *err);
+/* Checks what is needed, and makes the cache. -EBADMSG: damaged. */
+int snapshot_files_prepare(struct engine *engine, const struct snapshot *snapshot, bool with_memory,
+			   struct err *err);
+/* Removes bases that no snapshot has, and (all) the caches. */
+void snapshot_files_prune(struct engine *engine, bool caches);
+
+#endif
