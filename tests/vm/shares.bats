@@ -108,7 +108,8 @@ start_with() {
 	run in_container 'i=0; while [ $i -lt 15 ]; do cat /mnt/real/secret; echo planted > /mnt/real/planted$i; i=$((i+1)); done'
 	wait
 	refute_line secret
-	assert_line inside
+	run -0 in_container 'cat /mnt/real/secret'
+	assert_output inside
 	run -0 ls "$out"
 	assert_output secret
 }
