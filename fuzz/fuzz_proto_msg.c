@@ -10,6 +10,7 @@
 #include "proto/msg.h"
 #include "proto/msg_state.h"
 #include "proto/sockets.h"
+#include "proto/top.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size)
 		CASE(MSG_RESIZE, resize, released)
 		CASE(MSG_SHUTDOWN, shutdown, released)
 		CASE(MSG_STATS_REPLY, stats, released)
+		CASE(MSG_TOP_REPLY, top, msg_top_release)
 		CASE(MSG_LIMITS, limits, released)
 		CASE(MSG_FREEZE, freeze, released)
 		CASE(MSG_REJOIN, rejoin, released)

@@ -8,13 +8,13 @@
 #include "cli/hint.h"
 
 static const struct command *const root_commands[] = {
-	&cmd_run,      &cmd_create, &cmd_start,    &cmd_stop,     &cmd_restart,    &cmd_kill,
-	&cmd_delete,   &cmd_list,   &cmd_exec,     &cmd_copy,     &cmd_export,     &cmd_diff,
-	&cmd_commit,   &cmd_attach, &cmd_logs,     &cmd_inspect,  &cmd_stats,      &cmd_events,
-	&cmd_wait,     &cmd_port,   &cmd_rename,   &cmd_update,   &cmd_pause,      &cmd_unpause,
-	&cmd_suspend,  &cmd_resume, &cmd_fork,     &cmd_snapshot, &cmd_prune,      &cmd_image,
-	&cmd_network,  &cmd_volume, &cmd_registry, &cmd_system,   &cmd_completion, &cmd_help,
-	&cmd_complete, NULL,
+	&cmd_run,     &cmd_create,   &cmd_start,  &cmd_stop,     &cmd_restart,  &cmd_kill,
+	&cmd_delete,  &cmd_list,     &cmd_exec,   &cmd_copy,     &cmd_export,   &cmd_diff,
+	&cmd_commit,  &cmd_attach,   &cmd_logs,   &cmd_inspect,  &cmd_stats,    &cmd_events,
+	&cmd_top,     &cmd_wait,     &cmd_port,   &cmd_rename,   &cmd_update,   &cmd_pause,
+	&cmd_unpause, &cmd_suspend,  &cmd_resume, &cmd_fork,     &cmd_snapshot, &cmd_prune,
+	&cmd_image,   &cmd_network,  &cmd_volume, &cmd_registry, &cmd_system,   &cmd_completion,
+	&cmd_help,    &cmd_complete, NULL,
 };
 
 const struct command command_root = {

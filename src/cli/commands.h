@@ -16,7 +16,7 @@ extern const struct command cmd_image_delete, cmd_image_history, cmd_image_impor
 	cmd_image_inspect, cmd_image_list, cmd_image_load, cmd_image_prune, cmd_image_pull,
 	cmd_image_push, cmd_image_save, cmd_image_tag;
 
-extern const struct command cmd_events, cmd_update;
+extern const struct command cmd_events, cmd_top, cmd_update;
 extern const struct command cmd_registry, cmd_registry_list, cmd_registry_login,
 	cmd_registry_logout;
 extern const struct command cmd_network;

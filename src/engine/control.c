@@ -152,6 +152,43 @@ int engine_stats(struct engine *engine, const char *id, struct container_stats *
 	return 0;
 }
 
+void process_list_release(struct process_list *list)
+{
+	VEC_EACH (list, it)
+		free(it->command);
+	VEC_FREE(list);
+}
+
+int engine_top(struct engine *engine, const char *id, struct process_list *ret_list,
+	       struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	CLEANUP(msg_top_release) struct msg_top top = { 0 };
+	struct client_reply reply = { 0 };
+	AUTO_FREE uint8_t *bytes = NULL;
+	int r = engine_get(engine, id, &container, err);
+
+	if (r == 0)
+		r = request(engine, container, CTL_TOP, 0, 0, &reply, err);
+	if (r < 0)
+		return r;
+	bytes = reply.top;
+	if (!bytes || msg_top_decode(bytes, reply.top_size, &top) < 0)
+		return err_set(err, -EPROTO, "the container's supervisor broke the protocol");
+	for (size_t i = 0; i < top.count; i++) {
+		struct process_info info = { .pid = top.items[i].pid,
+					     .parent = top.items[i].parent,
+					     .uid = top.items[i].uid,
+					     .age_s = top.items[i].age_s,
+					     .cpu_ms = top.items[i].cpu_ms,
+					     .command = xstrdup(top.items[i].command) };
+
+		err_sanitize(info.command); /* it is the guest's, and goes to a terminal */
+		VEC_PUSH(ret_list, info);
+	}
+	return 0;
+}
+
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;

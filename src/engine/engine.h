@@ -152,6 +152,21 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 		  struct err *err);
 /* Waits until it is not running; *ret_status its exit status. */
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);
+struct process_info {
+	uint32_t pid, parent, uid; /* as in the container */
+	uint64_t age_s, cpu_ms;
+	char *command; /* owned */
+};
+
+struct process_list {
+	struct process_info *items; /* owned */
+	size_t count, capacity;
+};
+void process_list_release(struct process_list *list);
+/* The processes of a container that runs. */
+int engine_top(struct engine *engine, const char *id, struct process_list *ret_list,
+	       struct err *err);
+
 struct container_event {
 	int64_t time;
 	const char *action; /* create start restart pause unpause stop die suspend resume rename

@@ -32,6 +32,7 @@
 #include "guest/sockets.h"
 #include "guest/sys.h"
 #include "guest/timeline.h"
+#include "guest/top.h"
 #include "proto/msg_state.h"
 #include "proto/mux.h"
 
@@ -422,6 +423,14 @@ static void handle_stats(struct agent *agent)
 	mux_send_control(agent->mux, MSG_STATS_REPLY, bytes.text, bytes.length);
 }
 
+static void handle_top(struct agent *agent)
+{
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	top_collect(agent->cgroup_fd, &bytes);
+	mux_send_control(agent->mux, MSG_TOP_REPLY, bytes.text, bytes.length);
+}
+
 static void end_machine(struct agent *agent)
 {
 	struct err err = { 0 };
@@ -622,6 +631,9 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 		return handle_interface(agent, payload, size);
 	case MSG_STATS:
 		handle_stats(agent);
+		return 0;
+	case MSG_TOP:
+		handle_top(agent);
 		return 0;
 	case MSG_FREEZE:
 		return handle_freeze(agent, payload, size);

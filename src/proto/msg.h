@@ -55,6 +55,8 @@ enum msg_type {
 	MSG_INTERFACE = 20, /* host: msg_interface_change, while the container runs */
 	MSG_INTERFACE_DONE = 21, /* guest: msg_interface_done, to each of them */
 	MSG_FILE = 22,           /* host: msg_file: what a file of the session holds now */
+	MSG_TOP = 62,            /* host: empty */
+	MSG_TOP_REPLY = 63,      /* guest: msg_top (proto/top.h) */
 	MSG_PREPARE = 60,  /* host: msg_prepare, before a session: mount the root file system */
 	MSG_PREPARED = 61, /* guest: empty: done (or MSG_FAILED with process 0) */
 };

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/mem.h"
 #include "base/sock.h"
 #include "proto/frame.h"
 #include "proto/mux.h"
@@ -50,6 +51,11 @@ static int on_reply(void *ctx, uint16_t type, const uint8_t *data, size_t size)
 		break;
 	case CTL_EXITED:
 		r = ctl_exited_decode(data, size, &request->reply.exited);
+		break;
+	case CTL_TOP_REPLY:
+		free(request->reply.top);
+		request->reply.top = xmemdup(data, size);
+		request->reply.top_size = size;
 		break;
 	case CTL_STATS_REPLY:
 		r = msg_stats_decode(data, size, &request->reply.stats);
@@ -126,5 +132,7 @@ int client_request(int fd, uint16_t type, const struct sbuf *payload,
 		return err_set(err, r, "cannot wait for the container's supervisor: %m");
 	if (request.result == 0 && ret_reply)
 		*ret_reply = request.reply;
+	else
+		free(request.reply.top);
 	return request.result;
 }

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "proto/copy.h"
 #include "proto/msg.h"
+#include "proto/top.h"
 #include "shim/ctl.h"
 
 /* A connection to the shim of the container; the caller's. -ENOENT or -ECONNREFUSED: there is none.
@@ -22,6 +23,8 @@ struct client_reply {
 	struct ctl_exited exited;
 	struct msg_stats stats;
 	struct ctl_saved saved;
+	uint8_t *top; /* of CTL_TOP_REPLY: a packed msg_top, the caller's */
+	size_t top_size;
 };
 /* Sends one request over fd (taken) and waits for its answer, as long as it takes. An error that
  * the shim reports is returned as such; -EPIPE when the shim went away. */

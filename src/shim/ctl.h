@@ -27,6 +27,7 @@ enum ctl_type {
 	CTL_WAIT = 68,   /* empty; answered by CTL_EXITED */
 	CTL_STATS = 69,  /* empty; answered by CTL_STATS_REPLY */
 	CTL_PAUSE = 70,  /* two u32: 1 pause or 0 go on, 0 */
+	CTL_TOP = 72,    /* empty; answered by CTL_TOP_REPLY */
 	CTL_UPDATE = 71, /* u32 CPUs, u64 memory in bytes, u64 processes, string restart policy; 0
 			  * or "": as it is */
 	CTL_COPY = 120,  /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
@@ -45,6 +46,7 @@ enum ctl_type {
 	CTL_ERROR = 91,       /* u32 errno, u32 exit status (125-127), string message */
 	CTL_STARTED = 92,     /* empty */
 	CTL_EXITED = 93,      /* u32 status, u8 killed for memory */
+	CTL_TOP_REPLY = 95,   /* a packed msg_top */
 	CTL_STATS_REPLY = 94, /* a packed msg_stats */
 	CTL_SAVED = 135, /* u64 µs without a process running, u64 µs with the machine stopped,
 			  * u64 pages of memory that had changed since it was started */

@@ -270,6 +270,14 @@ static int on_stats(struct client *client, const uint8_t *data, size_t size)
 	return mux_send_control(shim->guest, MSG_STATS, NULL, 0);
 }
 
+static int on_top(struct client *client, const uint8_t *data, size_t size)
+{
+	if (!server_is_answering(client))
+		return 0;
+	client->wants_top = true;
+	return mux_send_control(client->shim->guest, MSG_TOP, NULL, 0);
+}
+
 static int on_pause(struct client *client, const uint8_t *data, size_t size)
 {
 	struct shim *shim = client->shim;
@@ -341,6 +349,7 @@ static const struct {
 	{ CTL_UPDATE, true, update_on_request },
 	{ CTL_WAIT, true, on_wait },
 	{ CTL_STATS, true, on_stats },
+	{ CTL_TOP, true, on_top },
 	{ CTL_PAUSE, true, on_pause },
 	{ CTL_COPY, true, on_copy },
 	{ CTL_COPY_END, true, on_copy_end },
@@ -450,6 +459,18 @@ int server_open(struct shim *shim, struct err *err)
 	shim->listener_source = loop_add_fd(shim->loop, fd, EPOLLIN, on_connection, shim);
 	shim->reaper = loop_add_timer(shim->loop, on_reap, shim);
 	return 0;
+}
+
+void server_top_reply(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct sbuf payload = { .text = (char *)data, .length = size };
+
+	for (struct client *client = shim->clients; client; client = client->next) {
+		if (!client->wants_top || client->dead)
+			continue;
+		server_send(client, CTL_TOP_REPLY, &payload);
+		server_drop(client);
+	}
 }
 
 void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size)

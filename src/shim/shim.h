@@ -186,6 +186,7 @@ void server_begin_copies(struct shim *shim);
 /* Whether somebody copies, or has not said what it wants. */
 bool server_has_copiers(const struct shim *shim);
 void server_stats_reply(struct shim *shim, const uint8_t *data, size_t size);
+void server_top_reply(struct shim *shim, const uint8_t *data, size_t size);
 /* Stops listening; clients stay until they have read what is queued for them. The socket's name
  * stays: once the lock is free it may be another shim's. */
 void server_close(struct shim *shim);
@@ -203,7 +204,7 @@ struct client {
 	bool asked;      /* its one request has come */
 	bool wants_end;  /* told when the container has ended: wait, stop */
 	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
-	bool wants_stats;
+	bool wants_stats, wants_top;
 	bool copies;           /* its process is a copy, which is worth nothing without it */
 	struct sbuf held_copy; /* what it asked for before the machine was ready */
 	bool wants_saved;

@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "proto/msg.h"
 #include "proto/msg_state.h"
+#include "proto/top.h"
 #include "shim/session.h"
 #include "shim/shares.h"
 #include "shim/socket_relays.h"
@@ -311,6 +312,7 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 {
 	struct shim *shim = ctx;
 	struct msg_stats stats;
+	struct msg_top top;
 
 	switch (type) {
 	case MSG_SESSION_DONE:
@@ -339,6 +341,12 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 		if (msg_stats_decode(payload, size, &stats) < 0)
 			return -EPROTO;
 		server_stats_reply(shim, payload, size);
+		return 0;
+	case MSG_TOP_REPLY:
+		if (msg_top_decode(payload, size, &top) < 0)
+			return -EPROTO;
+		msg_top_release(&top);
+		server_top_reply(shim, payload, size);
 		return 0;
 	case MSG_SOCKET_OPEN:
 	case MSG_SOCKET_CLOSE:

@@ -762,6 +762,17 @@ static void test_events(void **state)
 				 "\"image\":\"alpine:1\",\"time\":\"2001-09-09T01:46:40Z\"}\n");
 }
 
+static void test_top(void **state)
+{
+	assert_int_equal(RUN("top", "web"), 0);
+	assert_string_equal(out, "PID  PPID  UID  AGE         CPU       COMMAND\n"
+				 "1    0     33   1-01:01:01  00:01:01  nginx -g off\n");
+	assert_int_equal(RUN("top", "--format", "json", "web"), 0);
+	assert_string_equal(out,
+			    "[{\"ageSeconds\":90061,\"command\":\"nginx -g off\","
+			    "\"cpuMilliseconds\":61000,\"parentPid\":0,\"pid\":1,\"uid\":33}]\n");
+}
+
 static void test_update(void **state)
 {
 	assert_int_equal(RUN("update", "-c", "1", "-m", "1g", "--restart", "always", "web"), 0);
@@ -935,6 +946,7 @@ int main(void)
 		cmocka_unit_test_setup(test_documents, reset),
 		cmocka_unit_test_setup(test_logs, reset),
 		cmocka_unit_test_setup(test_events, reset),
+		cmocka_unit_test_setup(test_top, reset),
 		cmocka_unit_test_setup(test_update, reset),
 		cmocka_unit_test_setup(test_files, reset),
 		cmocka_unit_test_setup(test_images, reset),

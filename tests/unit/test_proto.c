@@ -15,6 +15,7 @@
 #include "proto/msg_state.h"
 #include "proto/mux.h"
 #include "proto/pack.h"
+#include "proto/top.h"
 
 static char *words[] = { "sh", "-c", "", "echo 'ä'", NULL };
 
@@ -723,6 +724,32 @@ static void test_rejoin_round_trip(void **state)
 #define CHANNEL_TEST(fn) cmocka_unit_test_setup_teardown(fn, channel_setup, channel_teardown)
 #define RAW_TEST(fn) cmocka_unit_test_setup_teardown(fn, raw_setup, channel_teardown)
 
+static void test_top_round_trip(void **state)
+{
+	struct top_process items[] = { { 1, 0, 0, 90061, 61000, "sh -c 'x'" },
+				       { 7, 1, 33, 1, 0, "[worker]" } };
+	AUTO_SBUF struct sbuf out = { 0 };
+	struct msg_top top;
+	char long_command[TOP_COMMAND_MAX + 2];
+
+	msg_top_encode(&(struct msg_top){ ARRAY_SIZE(items), items }, &out);
+	assert_int_equal(msg_top_decode((uint8_t *)out.text, out.length, &top), 0);
+	assert_int_equal(top.count, 2);
+	assert_int_equal(top.items[0].age_s, 90061);
+	assert_int_equal(top.items[1].parent, 1);
+	assert_int_equal(top.items[1].uid, 33);
+	assert_string_equal(top.items[1].command, "[worker]");
+	msg_top_release(&top);
+	for (size_t size = 0; size < out.length; size++)
+		assert_int_equal(msg_top_decode((uint8_t *)out.text, size, &top), -EPROTO);
+	sbuf_release(&out);
+	memset(long_command, 'x', sizeof(long_command) - 1);
+	long_command[sizeof(long_command) - 1] = '\0';
+	items[0].command = long_command;
+	msg_top_encode(&(struct msg_top){ 1, items }, &out);
+	assert_int_equal(msg_top_decode((uint8_t *)out.text, out.length, &top), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -735,6 +762,7 @@ int main(void)
 		cmocka_unit_test(test_text_for_the_host_is_one_line),
 		cmocka_unit_test(test_small_messages),
 		cmocka_unit_test(test_rejoin_round_trip),
+		cmocka_unit_test(test_top_round_trip),
 		CHANNEL_TEST(test_mux_held),
 		CHANNEL_TEST(test_mux_restart_lets_go),
 		CHANNEL_TEST(test_mux_credit),

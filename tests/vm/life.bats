@@ -407,3 +407,18 @@ waiting() {
 	kill "$watcher"
 	wait "$watcher" || true
 }
+
+@test "top lists the processes as the container numbers them" {
+	hull run -d --name web busybox sh -c 'sleep 1000 & wait'
+	hull exec -d -u 1234 web sleep 3000
+	soon eval 'hull top web | grep -q "sleep 3000"'
+	run -0 hull top web
+	assert_line --index 0 --regexp '^PID +PPID +UID +AGE +CPU +COMMAND$'
+	assert_line --regexp '^1 +0 +0 +[0-9:]+ +[0-9:]+ +sh -c sleep 1000'
+	assert_line --regexp '^[0-9]+ +1 +0 .* sleep 1000$'
+	assert_line --regexp '^[0-9]+ +0 +1234 .* sleep 3000$'
+	run -0 hull top --format json web
+	assert_equal "$(jq '[.[] | select(.pid == 1)] | length' <<< "$output")" 1
+	hull stop -t 0 web
+	fails 1 'Error: container web is not running' hull top web
+}
