@@ -169,7 +169,11 @@ int container_truth(struct engine *engine, struct container *container, struct e
 		return 0;
 	if (container_lock(engine, container, &fd, NULL) < 0)
 		return 0; /* somebody else just took it: starting it, or repairing it */
-	return repair(engine, container, err);
+	int r = repair(engine, container, err);
+
+	if (r == -ENOENT) /* removed before we had its lock, which then made its directories anew */
+		container_remove_files(engine, container->uuid);
+	return r;
 }
 
 /* A shim that ends listens for as long as it holds the lock. One that cannot be connected to has
