@@ -2,13 +2,12 @@
 /*
  * Saving the machine, and bringing it back.
  *
- * Saving goes in steps, so that the container stands still for the last of them only:
- *
- *	1	the memory is copied while everything runs; the disk's data is on its way to the
- *disk 2	MSG_FREEZE: the guest stops the container's processes and empties the channel 3
- *MSG_FROZEN: the machine is stopped; what changed since is copied, the state of the devices saved,
- *the disk copied 4	a copy: the machine goes on, MSG_THAW; suspended: its files are synced,
- *given their name, and the machine ends
+ * Saving goes in steps, so that the container stands still for the last of them only. First memory
+ * and disk are copied while everything runs. Then the guest is asked (MSG_FREEZE) to stop the
+ * container's processes and to empty the channel. When it says so (MSG_FROZEN) the machine is
+ * stopped, what changed since is copied again, and the state of the devices is saved. At last a
+ * machine that was copied goes on (MSG_THAW); one that is suspended ends when its files are synced
+ * and have their name.
  *
  * Until the last step nothing of the old state is touched, and what fails leaves the container
  * running. The saved machine of a suspended container is used up when it is brought back: from the
@@ -23,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +37,8 @@
 
 #define FREEZE_DEADLINE_MS 10000
 #define FLUSH_MS 2000
+#define ROOM_LEFT (16u << 20) /* bytes of the disk, for the container to go on */
+#define DISK_TICK_NS 20000000
 
 struct saving {
 	bool suspend;
@@ -44,6 +47,7 @@ struct saving {
 	struct ram_copy *ram;         /* owned */
 	struct loop_source *deadline; /* owned; of the guest's answer */
 	uint64_t freeze_ns;
+	struct timespec disk_time; /* when the copy of the disk began, on the clock of its file */
 	struct ctl_saved result;
 };
 
@@ -131,7 +135,8 @@ static int send_freeze(struct shim *shim, struct err *err)
 	AUTO_SBUF struct sbuf out = { 0 };
 	int r;
 
-	msg_freeze_encode(&(struct msg_freeze){ .sync = !shim->saving->suspend }, &out);
+	/* What is not on the disk is in the memory that is saved with it. */
+	msg_freeze_encode(&(struct msg_freeze){ .sync = false }, &out);
 	shim->saving->freeze_ns = clock_monotonic_ns();
 	r = mux_send_control(shim->guest, MSG_FREEZE, out.text, out.length);
 	if (r == 0)
@@ -154,6 +159,40 @@ static void sync_disk(const struct shim *shim)
 		fdatasync(fd);
 }
 
+static int copy_disk(struct shim *shim, struct err *err)
+{
+	struct saving *saving = shim->saving;
+	AUTO_FREE char *from_path = scratch_path(shim);
+	AUTO_FREE char *to_path = path_join(saving->directory, "scratch.img");
+	AUTO_CLOSE int from = open(from_path, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int to = -1;
+	int r;
+
+	unlink(to_path);
+	to = open(to_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	clock_gettime(CLOCK_REALTIME_COARSE, &saving->disk_time);
+	r = from < 0 || to < 0 ? -errno : fd_clone_file(from, to);
+	return r < 0 ? err_set(err, r, "cannot copy the container's disk: %m") : 0;
+}
+
+/* The file's time is that of a clock which ticks a hundred times a second at least: what was
+ * written in the tick in which the copy began may not be in it. */
+static bool has_disk_changed(const struct shim *shim)
+{
+	AUTO_FREE char *path = scratch_path(shim);
+	const struct timespec *then = &shim->saving->disk_time;
+	struct stat st;
+
+	return stat(path, &st) < 0 ||
+	       (st.st_mtim.tv_sec - then->tv_sec) * 1000000000 + st.st_mtim.tv_nsec >=
+		       then->tv_nsec - DISK_TICK_NS;
+}
+
+static int update_disk(struct shim *shim, struct err *err)
+{
+	return has_disk_changed(shim) ? copy_disk(shim, err) : 0;
+}
+
 /* What a shared directory's files are is the host's to know, and changes without the machine. */
 static int refuse_shares(const struct shim *shim, struct err *err)
 {
@@ -169,6 +208,35 @@ static int refuse_shares(const struct shim *shim, struct err *err)
 				       shared);
 	}
 	return 0;
+}
+
+/* A save that fills the disk would hit the container, which writes to it too: there has to be room
+ * for all of it before it begins. */
+static int check_room(struct shim *shim, struct err *err)
+{
+	struct saving *saving = shim->saving;
+	AUTO_FREE char *disk = scratch_path(shim);
+	AUTO_FREE char *wanted = NULL;
+	AUTO_FREE char *there = NULL;
+	struct statvfs fs;
+	struct stat st;
+	uint64_t needed = 0;
+	uint64_t room;
+	int r = ram_copy_estimate(saving->ram, &needed, err);
+
+	if (r < 0)
+		return r;
+	if (!saving->suspend && stat(disk, &st) == 0)
+		needed += (uint64_t)st.st_blocks * 512;
+	if (statvfs(saving->directory, &fs) < 0)
+		return err_set(err, -errno, "cannot look at '%s': %m", saving->directory);
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (room > needed + ROOM_LEFT)
+		return 0;
+	wanted = str_size(needed);
+	there = str_size(room);
+	return err_set(err, -ENOSPC, "the machine may take %s, and only %s are free on the disk",
+		       wanted, there);
 }
 
 static int begin(struct shim *shim, struct err *err)
@@ -189,10 +257,16 @@ static int begin(struct shim *shim, struct err *err)
 		return err_set(err, -errno, "cannot create '%s': %m", path);
 	r = vm_copy_memory(shim->vm, saving->ram_fd, &saving->ram, err);
 	if (r == 0)
+		r = check_room(shim, err);
+	if (r == 0)
 		r = ram_copy_pass(saving->ram, err);
 	if (r < 0)
 		return r;
 	sync_disk(shim);
+	if (!saving->suspend)
+		r = copy_disk(shim, err);
+	if (r < 0)
+		return r;
 	log_timeline("shim: memory copied once");
 	return send_freeze(shim, err);
 }
@@ -252,17 +326,6 @@ static int save_devices(struct shim *shim, struct err *err)
 	return vm_save_devices(shim->vm, fd, err);
 }
 
-static int copy_disk(struct shim *shim, struct err *err)
-{
-	AUTO_FREE char *from_path = scratch_path(shim);
-	AUTO_FREE char *to_path = path_join(shim->saving->directory, "scratch.img");
-	AUTO_CLOSE int from = open(from_path, O_RDONLY | O_CLOEXEC);
-	AUTO_CLOSE int to = open(to_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int r = from < 0 || to < 0 ? -errno : fd_clone_file(from, to);
-
-	return r < 0 ? err_set(err, r, "cannot copy the container's disk: %m") : 0;
-}
-
 static int save_stopped(struct shim *shim, struct err *err)
 {
 	struct saving *saving = shim->saving;
@@ -273,7 +336,7 @@ static int save_stopped(struct shim *shim, struct err *err)
 		r = save_devices(shim, err);
 	log_timeline("shim: devices saved");
 	if (r == 0 && !saving->suspend)
-		r = copy_disk(shim, err);
+		r = update_disk(shim, err);
 	saving->result.changed_pages = ram_copy_changed_pages(saving->ram);
 	return r;
 }

@@ -338,6 +338,22 @@ static int copy_base(struct ram_copy *copy)
 	return r;
 }
 
+static int count(struct ram_copy *copy, uint64_t address, uint64_t page)
+{
+	return 0; /* each_changed does it */
+}
+
+int ram_copy_estimate(struct ram_copy *copy, uint64_t *ret_bytes, struct err *err)
+{
+	struct stat base;
+	int r = fstat(copy->base, &base) < 0 ? -errno : each_changed(copy, count);
+
+	if (r < 0)
+		return err_set(err, r, "cannot read the memory of the emulator: %m");
+	*ret_bytes = (uint64_t)base.st_blocks * 512 + copy->changed * RAM_PAGE;
+	return 0;
+}
+
 int ram_copy_pass(struct ram_copy *copy, struct err *err)
 {
 	int r = copy->base_written ? 0 : copy_base(copy);

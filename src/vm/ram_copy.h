@@ -23,6 +23,8 @@ struct ram_copy;
  * borrowed until ram_copy_free. -EACCES when the process cannot be read. */
 int ram_copy_new(pid_t pid, int base_fd, uint64_t bytes, int to_fd, struct ram_copy **ret_copy,
 		 struct err *err);
+/* The most that the copy can take on disk, as things are. */
+int ram_copy_estimate(struct ram_copy *copy, uint64_t *ret_bytes, struct err *err);
 /* A pass. The first writes the base as well. */
 int ram_copy_pass(struct ram_copy *copy, struct err *err);
 /* Pages that the last pass found changed since the base. */
