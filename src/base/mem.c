@@ -15,6 +15,11 @@ static void *check(void *p)
 	return p;
 }
 
+void *try_malloc(size_t size)
+{
+	return malloc(size);
+}
+
 void *xmalloc(size_t size)
 {
 	return check(malloc(size ? size : 1));

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+/* malloc for a size that was bounded; NULL when there is not so much. */
+void *try_malloc(size_t size);
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *old, size_t count, size_t size) __attribute__((returns_nonnull));

@@ -303,7 +303,7 @@ static int check(const char *text, struct mount_config *mount, const char *type,
 		return -EINVAL;
 	free(mount->destination);
 	mount->destination = plain;
-	if (str_eq(mount->type, "bind")) {
+	if (str_eq(mount->type, "bind") && mount->source) {
 		char *absolute = absolute_source(mount->source);
 
 		free(mount->source);

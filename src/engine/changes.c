@@ -198,7 +198,7 @@ int engine_commit(struct engine *engine, const char *id, const struct commit_opt
 		layer = r = open_layer(engine, err);
 	if (r >= 0)
 		r = run_out(engine, id, MSG_COPY_LAYER, options->pause, layer, "commit", err);
-	if (r < 0)
+	if (r < 0 || !container)
 		return r;
 	request = commit_request(&container->config, options);
 	json_set_string(request, "reference", reference);

@@ -254,7 +254,7 @@ static int update_row(struct engine *engine, const struct container *container,
 
 	if (r == 0)
 		r = containers_get_uuid(engine->store, container->uuid, &now, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (options->cpus)
 		now->config.cpus = options->cpus;

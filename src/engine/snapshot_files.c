@@ -117,7 +117,7 @@ static int link_base(struct engine *engine, const char *directory, const char *t
 	uint32_t crc = 0;
 	int r = require_base(engine, template, bytes, &base, &crc, err);
 
-	if (r < 0)
+	if (r < 0 || !base)
 		return r;
 	if (link(base, link_path) < 0)
 		return err_set(err, -errno, "cannot link '%s': %m", base);

@@ -64,7 +64,7 @@ int state_give_up(struct engine *engine, const struct container *container, stru
 
 	if (r == 0)
 		r = containers_get_uuid(engine->store, container->uuid, &fresh, err);
-	if (r < 0 || fresh->state != CONTAINER_SUSPENDED)
+	if (r != 0 || fresh->state != CONTAINER_SUSPENDED)
 		return r;
 	fresh->state = CONTAINER_STOPPED;
 	fresh->has_exit_code = true;

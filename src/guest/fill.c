@@ -43,7 +43,7 @@ static bool is_dots(const char *name)
 
 static void copy_xattrs(int from, int to)
 {
-	AUTO_FREE char *names = xmalloc(XATTRS_MAX);
+	AUTO_FREE char *names = xcalloc(1, XATTRS_MAX);
 	ssize_t size = flistxattr(from, names, XATTRS_MAX);
 	AUTO_FREE char *value = size > 0 ? xmalloc(XATTRS_MAX) : NULL;
 
@@ -250,7 +250,7 @@ static int is_to_be_filled(int volume_fd)
 
 static int copy_all(struct filler *filler, int from)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int r = remove_entries(filler->volume_fd);
 
 	if (r == 0 && mkdirat(filler->volume_fd, MARKER, 0700) < 0 && errno != EEXIST)

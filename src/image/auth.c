@@ -105,7 +105,7 @@ static int ask_helper(const char *name, const char *host, struct credentials *cr
 
 	if (r < 0 && r != -EIO)
 		return err_set(err, r, "%s", ignored.message);
-	if (r < 0 || json_parse(text, strlen(text), name, &answer, NULL) < 0)
+	if (r < 0 || !text || json_parse(text, strlen(text), name, &answer, NULL) < 0)
 		return 0;
 	credentials->username = xstrdup(json_get_string(answer, "Username"));
 	credentials->password = xstrdup(json_get_string(answer, "Secret"));

@@ -208,7 +208,7 @@ int verb_commit(struct task *task, json_t **ret_result, struct err *err)
 		r = task_platform(task, &commit.platform, err);
 	if (r == 0)
 		r = open_base(&commit, base, name, err);
-	if (r < 0)
+	if (r < 0 || !commit.base)
 		return r;
 	commit.created = str_time(time(NULL));
 	r = layer_import(task, stream_fd_new(STDIN_FILENO, "the layer"), &layer, &diff_id, err);

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "base/vec.h"
@@ -107,14 +108,14 @@ static json_t *joined_to_json(const struct netd *netd)
 /* The client believes that the network is as it told; it may run as it was before. */
 static int check_subnets(const struct netd *netd, const json_t *request, struct err *err)
 {
-	AUTO_FREE struct net_config *asked = calloc(1, sizeof(*asked));
+	AUTO_FREE struct net_config *asked = xcalloc(1, sizeof(*asked));
 	AUTO_JSON json_t *json = json_pack("{s:s, s:O?, s:O?}", "name", netd->config.name, "subnet",
 					   json_object_get(request, "subnet"), "subnet6",
 					   json_object_get(request, "subnet6"));
 	const struct net_config *config = &netd->config;
 	int r;
 
-	if (!asked || !json)
+	if (!json)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = config_parse(json, asked, err);
 	if (r < 0)
@@ -159,6 +160,13 @@ static int join(struct member *member, const json_t *request, int *link, json_t 
 	return 0;
 }
 
+static bool same_binding(const struct binding *a, const struct binding *b)
+{
+	return memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && a->ipv4.s_addr == b->ipv4.s_addr &&
+	       a->has6 == b->has6 && IN6_ARE_ADDR_EQUAL(&a->ipv6, &b->ipv6) &&
+	       IN6_ARE_ADDR_EQUAL(&a->link_local, &b->link_local);
+}
+
 static int update(struct member *member, const json_t *request, json_t **ret_answer,
 		  struct err *err)
 {
@@ -170,7 +178,7 @@ static int update(struct member *member, const json_t *request, json_t **ret_ans
 	if (r < 0)
 		return r;
 	if (!str_eq(config->uuid, member->config.uuid) ||
-	    memcmp(&config->binding, &member->config.binding, sizeof(config->binding)) != 0)
+	    !same_binding(&config->binding, &member->config.binding))
 		return err_set(err, -EINVAL, "the addresses of a member do not change");
 	member->config = *config;
 	return 0;
@@ -182,7 +190,7 @@ static int publish(struct member *member, const json_t *request, json_t **ret_an
 	const json_t *list = json_get_array(request, "rules");
 	size_t count = json_array_size(list);
 	struct rule rules[CONFIG_RULES_MAX];
-	uint16_t ports[CONFIG_RULES_MAX];
+	uint16_t ports[CONFIG_RULES_MAX] = { 0 };
 	json_t *numbers;
 	int r = 0;
 

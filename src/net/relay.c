@@ -184,10 +184,14 @@ struct relays *relays_new(struct loop *loop)
 
 struct relays *relays_free(struct relays *relays)
 {
+	struct relay *next;
+
 	if (!relays)
 		return NULL;
-	while (relays->first)
-		relay_free(relays->first);
+	for (struct relay *relay = relays->first; relay; relay = next) {
+		next = relay->next;
+		relay_free(relay);
+	}
 	free(relays);
 	return NULL;
 }

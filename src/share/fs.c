@@ -93,7 +93,7 @@ int fs_open_node(const struct share *share, const struct node *node, struct stat
 	};
 	AUTO_CLOSE int fd = -1;
 	char path[PATH_MAX];
-	struct stat st;
+	struct stat st = { 0 };
 
 	if (!node->parent) {
 		fd = fcntl(share->root_fd, F_DUPFD_CLOEXEC, 0);
@@ -227,7 +227,7 @@ static int set_owner(const struct share_server *server, int fd, uint32_t uid, ui
 	char text[32];
 	uint32_t now_uid;
 	uint32_t now_gid;
-	struct stat st;
+	struct stat st = { 0 };
 
 	fd_path(fd, path);
 	if (fstat(fd, &st) < 0)
@@ -334,7 +334,7 @@ static int fill_entry(struct call *call, struct node *dir, int dir_fd, const cha
 
 static int reply_entry(struct call *call, int dir_fd, const char *name)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int r;
 
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -390,7 +390,7 @@ static int op_lookup(struct call *call)
 static void give(struct call *call, int dir_fd, const char *name)
 {
 	AUTO_CLOSE int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
+	struct stat st = { 0 };
 	uint32_t gid = call->in->gid;
 
 	if (fd < 0)
@@ -602,7 +602,7 @@ static int op_getattr(struct call *call)
 	const struct handle *handle =
 		arg->getattr_flags & FUSE_GETATTR_FH ? handle_get(call, arg->fh) : NULL;
 	AUTO_CLOSE int opened = -1;
-	struct stat st;
+	struct stat st = { 0 };
 	int fd = handle ? handle->fd : -1;
 
 	if (fd < 0) {
@@ -621,7 +621,7 @@ static int set_size(const struct handle *handle, int path_fd, uint64_t size)
 	int fd = handle ? handle->fd : -1;
 
 	if (fd < 0) {
-		struct stat st;
+		struct stat st = { 0 };
 
 		/* A device does something when it is opened. */
 		if (fstat(path_fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -672,7 +672,7 @@ static int op_setattr(struct call *call)
 	const struct fuse_setattr_in *arg = call->fixed;
 	const struct handle *handle = arg->valid & FATTR_FH ? handle_get(call, arg->fh) : NULL;
 	AUTO_CLOSE int opened = -1;
-	struct stat st;
+	struct stat st = { 0 };
 	int fd = handle ? handle->fd : -1;
 	int r = 0;
 
@@ -731,7 +731,7 @@ static int op_statfs(struct call *call)
 /* Opens a regular file by what an O_PATH descriptor says it is. */
 static int open_regular(int path_fd, uint32_t flags, const struct share *share)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int fd;
 
 	if (fstat(path_fd, &st) < 0)
@@ -766,7 +766,7 @@ static int reply_open(struct call *call, struct node *node, int fd, bool same,
 /* The guest may keep the pages it has if nothing has changed since it was told of the file. */
 static bool is_unchanged(struct node *node, int fd)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	bool same = fstat(fd, &st) == 0 && st.st_nlink == 1 &&
 		    st.st_ctim.tv_sec == node->changed.tv_sec &&
 		    st.st_ctim.tv_nsec == node->changed.tv_nsec &&
@@ -827,7 +827,7 @@ static int op_create(struct call *call)
 	AUTO_CLOSE int dir = begin_make(call);
 	AUTO_CLOSE int fd = -1;
 	struct node *node;
-	struct stat st;
+	struct stat st = { 0 };
 	int r;
 
 	if (dir < 0)
@@ -1035,7 +1035,7 @@ static size_t put_entry(struct call *call, int dir_fd, const struct dirent *entr
 	size_t fixed =
 		(plus ? sizeof(struct fuse_entry_out) : 0) + offsetof(struct fuse_dirent, name);
 	struct fuse_entry_out out = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 
 	if (aligned(fixed + length) > room)
 		return 0;

@@ -421,8 +421,9 @@ int state_frozen(struct shim *shim)
 		r = save_stopped(shim, &err);
 	if (r == 0 && saving->suspend)
 		r = finish_suspend(shim, &err);
-	if (r == 0 && !shim->saving)
-		return 0;
+	saving = shim->saving;
+	if (!saving)
+		return 0; /* it is suspended */
 	if (shim->container->state != CONTAINER_PAUSED)
 		vm_resume(shim->vm, r == 0 ? &err : NULL);
 	saving->result.stopped_us = us_since(stop_ns);

@@ -86,7 +86,7 @@ static void join(char *out, const char *a, const char *b)
 {
 	size_t length = strlen(a);
 
-	memcpy(out, a, length);
+	memcpy(out, a, length + 1);
 	if (*a && *b)
 		out[length++] = '/';
 	memcpy(out + length, b, strlen(b) + 1);

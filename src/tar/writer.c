@@ -205,7 +205,7 @@ static void make_map(const struct tar_entry *entry, struct sbuf *map)
 	bool ends_in_hole = !last || last->offset + last->size < entry->size;
 
 	sbuf_addf(map, "%zu\n", entry->extent_count + ends_in_hole);
-	for (size_t i = 0; i < entry->extent_count; i++)
+	for (size_t i = 0; last && i < entry->extent_count; i++)
 		sbuf_addf(map, "%llu\n%llu\n", (unsigned long long)entry->extents[i].offset,
 			  (unsigned long long)entry->extents[i].size);
 	if (ends_in_hole)

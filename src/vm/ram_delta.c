@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/vec.h"
 #include "proto/le.h"
 #include "vm/ram_page.h"
@@ -127,7 +128,7 @@ static int write_index(struct writer *writer)
 	uint8_t header[HEADER_SIZE] = MAGIC;
 	size_t size = writer->runs.count * RUN_SIZE;
 	uint64_t offset = DATA_OFFSET + writer->pages * RAM_PAGE;
-	AUTO_FREE uint8_t *index = malloc(size + 1);
+	AUTO_FREE uint8_t *index = try_malloc(size + 1);
 	int r;
 
 	if (!index)
@@ -198,8 +199,8 @@ static int read_header(int fd, uint64_t bytes, struct header *header)
 static int read_index(int fd, const struct header *header, struct run **ret_runs)
 {
 	size_t size = (size_t)header->runs * RUN_SIZE;
-	AUTO_FREE uint8_t *index = malloc(size + 1);
-	AUTO_FREE struct run *runs = calloc((size_t)header->runs + 1, sizeof(*runs));
+	AUTO_FREE uint8_t *index = try_malloc(size + 1);
+	AUTO_FREE struct run *runs = try_malloc(((size_t)header->runs + 1) * sizeof(*runs));
 	uint64_t next = 0;
 	uint64_t pages = 0;
 
@@ -255,7 +256,7 @@ static int apply_run(int delta, const struct run *run, int to, uint8_t *buffer, 
 
 static int apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to)
 {
-	AUTO_FREE uint8_t *buffer = malloc(CHUNK);
+	AUTO_FREE uint8_t *buffer = try_malloc(CHUNK);
 	AUTO_FREE struct run *runs = NULL;
 	struct header header;
 	uint64_t offset = DATA_OFFSET;

@@ -122,7 +122,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		.tsc_khz = maker->base ? 0 : launch_measure_tsc_khz(),
 	};
 	struct launch_files files = { .console = -1, .files = -1 };
-	struct launch_process process;
+	struct launch_process process = { 0 };
 	int r;
 
 	maker->ram_fd = memfd_create("hull-ram", MFD_CLOEXEC);
