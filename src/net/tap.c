@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_addr.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,12 +24,17 @@
 #define ICMP_ERROR_TIME 11
 #define ICMPV6_ECHO_REPLY 129
 
-/* Its parameters with an IPv6 address (SIOCSIFADDR of an AF_INET6 socket), as the kernel has them.
- */
-struct in6_request {
+/* RTM_NEWADDR with an IPv6 address and its answer (rtnetlink(7)). */
+struct address_message {
+	struct nlmsghdr header;
+	struct ifaddrmsg body;
+	struct rtattr attribute;
 	struct in6_addr address;
-	uint32_t prefix;
-	int index;
+};
+struct address_answer {
+	struct nlmsghdr header;
+	struct nlmsgerr error;
+	char rest[256]; /* the request again, or why not */
 };
 
 struct tap {
@@ -38,15 +47,31 @@ struct tap {
 	} flows[FLOWS];
 };
 
-static int set_address6(const struct net_config *config, struct ifreq *request)
+/* Nobody else can have it: without the second of duplicate address detection, in which the host
+ * would speak from its link-local one, which is let in nowhere. Hence not by SIOCSIFADDR. */
+static int set_address6(const struct net_config *config, const struct ifreq *request)
 {
-	AUTO_CLOSE int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct in6_request address = { .address = config->host6, .prefix = config->prefix6 };
+	AUTO_CLOSE int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	const struct address_message message = {
+		.header = { .nlmsg_len = sizeof(message),
+			    .nlmsg_type = RTM_NEWADDR,
+			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE },
+		.body = { .ifa_family = AF_INET6,
+			  .ifa_prefixlen = (uint8_t)config->prefix6,
+			  .ifa_flags = IFA_F_NODAD,
+			  .ifa_index = if_nametoindex(request->ifr_name) },
+		.attribute = { .rta_len = RTA_LENGTH(sizeof(message.address)),
+			       .rta_type = IFA_LOCAL },
+		.address = config->host6,
+	};
+	struct address_answer answer;
 
-	if (sock < 0 || ioctl(sock, SIOCGIFINDEX, request) < 0)
+	if (sock < 0 || send(sock, &message, sizeof(message), 0) < 0)
 		return -errno;
-	address.index = request->ifr_ifindex;
-	return ioctl(sock, SIOCSIFADDR, &address) < 0 ? -errno : 0;
+	if (recv(sock, &answer, sizeof(answer), 0) < (ssize_t)NLMSG_LENGTH(sizeof(answer.error)) ||
+	    answer.header.nlmsg_type != NLMSG_ERROR)
+		return -EPROTO;
+	return answer.error.error;
 }
 
 static int set_address(int sock, unsigned long what, struct ifreq *request, struct in_addr address)
