@@ -254,6 +254,7 @@ static int launch_container(struct engine *engine, const struct container *conta
 		r = spawn_shim(engine, launch, lock_fd, ret_client, err);
 	}
 	launch_unlock_volumes(launch); /* the shim's now */
+	launch_release_secrets(launch);
 	return r;
 }
 

@@ -194,7 +194,7 @@ static int secrets_from_json(const json_t *array, struct launch *launch, struct 
 	return 0;
 }
 
-static void release_secrets(struct launch *launch)
+void launch_release_secrets(struct launch *launch)
 {
 	VEC_EACH (&launch->secrets, it) {
 		if (it->data)
@@ -220,7 +220,7 @@ void launch_release(struct launch *launch)
 		free(it->journal);
 	}
 	VEC_FREE(&launch->volumes);
-	release_secrets(launch);
+	launch_release_secrets(launch);
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
 		free(*member(launch, i));
 	*launch = (struct launch){ 0 };

@@ -83,6 +83,8 @@ struct launch {
 };
 
 void launch_release(struct launch *launch);
+/* Forgets the secrets, once their one receiver has the specification. */
+void launch_release_secrets(struct launch *launch);
 /* The machine's shape, for any image; borrows from launch. */
 struct machine_shape launch_shape(const struct launch *launch);
 /* Lets go of the locks of its volumes. */
