@@ -133,7 +133,7 @@ is_whole() {
 }
 
 @test "stop gives up what was suspended, and keeps the disk" {
-	hull run -d --name web busybox sh -c 'echo mine > /file; sync; echo ready; sleep 1000'
+	hull run -d --name web busybox sh -c '[ -e /file ] || echo mine > /file; sync; echo ready; sleep 1000'
 	logged web ready
 	run -0 hull suspend web
 	run -0 hull stop web
