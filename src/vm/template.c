@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/fd.h"
 #include "base/hash.h"
@@ -27,6 +28,7 @@
 #define MANIFEST_MAX (1u << 20)
 #define STATE_MAX (64ll << 20)
 #define TEMPLATE_IMAGES_MAX 8
+#define SPARE_BYTES (512ull << 20)
 #define UNFINISHED ".making-" /* and the name: a template's directory while it is made */
 
 /* Where the template of a shape is kept, and what guards it. */
@@ -517,6 +519,16 @@ int template_ensure(const char *templates_dir, const char *run_dir,
 	return find(&place, ret_template, err);
 }
 
+/* Whether the disk has room for as much as base takes, and more: a machine whose writes find the
+ * disk full is put on hold, and nobody has asked for this template. */
+static bool has_room(const char *templates_dir, const struct template *base)
+{
+	uint64_t needed = path_disk_usage(base->directory) + SPARE_BYTES;
+	struct statvfs st;
+
+	return statvfs(templates_dir, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize >= needed;
+}
+
 int template_derive(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template *base, struct err *err)
 {
@@ -535,6 +547,8 @@ int template_derive(const char *templates_dir, const char *run_dir,
 		return lock;
 	if (find(&place, &template, NULL) == 0)
 		return -EEXIST;
+	if (!has_room(templates_dir, base))
+		return err_set(err, -ENOSPC, "the disk has too little room for another template");
 	r = make(&place, NULL, err);
 	if (r < 0)
 		return r;

@@ -39,7 +39,8 @@ int template_ensure(const char *templates_dir, const char *run_dir,
 		    struct template *ret_template, struct err *err);
 /* Makes the template of a shape with an image out of base, the one of that shape without it; what
  * has not been used for longest goes if there are many of that kind. Takes some tenths of a second.
- * -EEXIST if there is one, -EWOULDBLOCK if somebody else makes it. */
+ * -ENOSPC unless half a GiB of the disk stays free, -EEXIST if there is one, -EWOULDBLOCK if
+ * somebody else makes it. */
 int template_derive(const char *templates_dir, const char *run_dir,
 		    const struct machine_shape *shape, const struct template *base,
 		    struct err *err);
