@@ -18,6 +18,7 @@ teardown() {
 vm_setup() {
 	[[ -z $HULL_TEST_SKIP ]] || skip "$HULL_TEST_SKIP"
 	cd -- "$BATS_TEST_TMPDIR" || return
+	: > "$HULL_CONFIG" # whatever the one before wrote there
 }
 
 # Stops and removes all, and finds what should have gone with it.
