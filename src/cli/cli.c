@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/help.h"
@@ -95,6 +96,21 @@ int cli_each(struct cli *cli, char *const *targets, cli_target_fn fn, const void
 		}
 	}
 	return status;
+}
+
+int cli_inspect(struct cli *cli, char *const *targets, cli_target_fn fn, enum output_format format,
+		struct err *err)
+{
+	AUTO_JSON json_t *documents = json_array();
+	struct engine *engine;
+	int status;
+	int r = cli_engine(cli, &engine, err);
+
+	if (r < 0)
+		return r;
+	status = cli_each(cli, targets, fn, &documents);
+	r = output_document(format, documents, true, err);
+	return r < 0 ? r : status;
 }
 
 bool cli_fits_any(const struct container *container)

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "engine/engine.h"
 
@@ -55,6 +56,10 @@ void cli_warn(struct cli *cli, const char *format, ...) __attribute__((format(pr
 typedef int (*cli_target_fn)(struct cli *cli, const void *options, const char *target,
 			     struct err *err);
 int cli_each(struct cli *cli, char *const *targets, cli_target_fn fn, const void *options);
+/* Shows one document of all targets, indented: fn adds what it finds to the array, the json_t **
+ * that its options are. The status of cli_each, or a negative errno. */
+int cli_inspect(struct cli *cli, char *const *targets, cli_target_fn fn, enum output_format format,
+		struct err *err);
 
 /* The ids that a command is to act on: those of args or, with all, of every container that fits.
  * Naming both or neither is an error of usage. *ret_ids is owned by the caller. */

@@ -31,17 +31,9 @@ static int image_inspect_one(struct cli *cli, const void *ctx, const char *refer
 static int image_inspect_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct image_inspect_options *options = values;
-	AUTO_JSON json_t *documents = json_array();
-	struct engine *engine;
-	int status;
-	int r = cli_engine(cli, &engine, err);
 
-	if (r < 0)
-		return r;
-	status = cli_each(cli, args, image_inspect_one, &documents);
-	r = output_document(OUTPUT_JSON + (enum output_format)options->format, documents, true,
-			    err);
-	return r < 0 ? r : status;
+	return cli_inspect(cli, args, image_inspect_one,
+			   OUTPUT_JSON + (enum output_format)options->format, err);
 }
 
 const struct command cmd_image_inspect = {

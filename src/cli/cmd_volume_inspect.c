@@ -34,17 +34,9 @@ static int volume_inspect_one(struct cli *cli, const void *ctx, const char *name
 static int volume_inspect_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct volume_inspect_options *options = values;
-	AUTO_JSON json_t *documents = json_array();
-	struct engine *engine;
-	int status;
-	int r = cli_engine(cli, &engine, err);
 
-	if (r < 0)
-		return r;
-	status = cli_each(cli, args, volume_inspect_one, &documents);
-	r = output_document(OUTPUT_JSON + (enum output_format)options->format, documents, true,
-			    err);
-	return r < 0 ? r : status;
+	return cli_inspect(cli, args, volume_inspect_one,
+			   OUTPUT_JSON + (enum output_format)options->format, err);
 }
 
 const struct command cmd_volume_inspect = {
