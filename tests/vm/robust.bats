@@ -96,10 +96,16 @@ teardown() {
 	wait "$runner" || true
 }
 
-# template_file NAME: of the template that all tests use; the images' own are not to stand in for it.
+# no_image_templates: for the template that all images use; their own are not to stand in for it, nor their makers
+# to boot it anew at the same time.
+no_image_templates() {
+	printf '[vm]\nimage-templates = off\n' > "$HULL_CONFIG"
+}
+
+# template_file NAME: of the template that all images use
 template_file() {
 	local ram
-	printf '[vm]\nimage-templates = off\n' > "$HULL_CONFIG"
+	no_image_templates
 	ram=$(hull system doctor --format json | jq -r '.[] | select(.name == "template").finding')
 	echo "$ram/$1"
 }
@@ -140,6 +146,7 @@ is_made_anew() {
 }
 
 @test "a machine goes on when its template is deleted" {
+	no_image_templates
 	hull run -d --name web busybox sh -c 'echo ready; sleep 1000'
 	logged web ready
 	rm -r "$HULL_ROOT"/templates/*
