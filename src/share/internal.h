@@ -68,6 +68,9 @@ struct share_server {
 
 /* Carries out one request of the guest and answers it. -EPROTO when it is none. */
 int fs_request(struct share *share, const uint8_t *data, size_t size);
+
+/* call.c */
+
 /* An O_PATH descriptor of what a node is, and its state. -ESTALE when something else is there. */
 int fs_open_node(const struct share *share, const struct node *node, struct stat *ret_stat);
 void fs_unwatch(void *share, int watch);

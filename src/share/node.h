@@ -56,7 +56,8 @@ struct node *node_get(struct node_table *table, struct node *parent, const char 
 void node_set_watch(struct node_table *table, struct node *node, int watch);
 /* It is at its place no longer. */
 void node_detach(struct node_table *table, struct node *node);
-/* It is at another place from now on; what was there is detached. */
+/* It is at another place from now on; what was there is detached. To a place below itself, as the
+ * table has it, it does not go: it is detached. */
 void node_move(struct node_table *table, struct node *node, struct node *parent, const char *name);
 /* Frees it, and its parents, once nobody needs them: after lookups or uses went down. ret_watch is
  * called for each that was watched. */

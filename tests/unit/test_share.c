@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/sock.h"
 #include "proto/share.h"
+#include "share/node.h"
 #include "share/server.h"
 
 #define ECHO_TASK 77
@@ -615,6 +616,37 @@ static void owners_as_user(const char *dir)
 	guest_free(guest);
 }
 
+static void nothing_to_unwatch(void *ctx, int watch)
+{
+	fail();
+}
+
+/* As the table knew the tree before somebody else took b out of a. */
+static void test_nothing_moves_below_itself(void **state)
+{
+	struct stat st = { .st_mode = S_IFDIR, .st_ino = 1 };
+	struct node_table nodes;
+	struct node *root;
+	struct node *a;
+	struct node *b;
+	char path[64];
+
+	node_table_init(&nodes, &st);
+	root = node_find(&nodes, NODE_ROOT);
+	st.st_ino = 2;
+	a = node_get(&nodes, root, "a", &st);
+	st.st_ino = 3;
+	b = node_get(&nodes, a, "b", &st);
+	a->lookups = b->lookups = 1;
+	node_move(&nodes, a, b, "c");
+	assert_int_equal(node_path(a, path, sizeof(path)), -ESTALE);
+	assert_int_equal(node_path(b, path, sizeof(path)), -ESTALE);
+	a->lookups = b->lookups = 0;
+	node_drop(&nodes, b, nothing_to_unwatch, NULL);
+	assert_int_equal(nodes.count, 1);
+	node_table_release(&nodes);
+}
+
 static void test_owners_are_the_users(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "own");
@@ -653,6 +685,7 @@ int main(void)
 		TEST_IN_DIR(test_broken_requests_are_refused),
 		TEST_IN_DIR(test_frames_are_checked),
 		TEST_IN_DIR(test_changes_of_others_are_told_and_ours_are_not),
+		TEST_IN_DIR(test_nothing_moves_below_itself),
 		TEST_IN_DIR(test_owners_are_the_users),
 	};
 
