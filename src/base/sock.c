@@ -103,14 +103,43 @@ int sock_connect_packets(const char *path, struct err *err)
 	return connect_to(path, SOCK_SEQPACKET, err);
 }
 
+/* What gives way to the connection that is to be closed: any descriptor will do, and a socket may
+ * be made by those who may open nothing. */
+static int make_spare(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+int sock_accept_any(int listener, int flags)
+{
+	static int spare = -1;
+	int fd;
+	int code;
+
+	if (spare < 0)
+		spare = make_spare();
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | flags);
+	if (fd >= 0)
+		return fd;
+	code = errno;
+	if ((code != EMFILE && code != ENFILE) || spare < 0)
+		return -code;
+	close(spare);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	spare = make_spare();
+	return -code;
+}
+
 int sock_accept(int listener)
 {
-	AUTO_CLOSE int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	AUTO_CLOSE int fd = sock_accept_any(listener, 0);
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return -errno;
 	if (peer.uid != geteuid() && peer.uid != 0)

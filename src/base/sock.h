@@ -19,6 +19,10 @@ int sock_connect_now(const char *path, struct err *err);
 /* The same of sockets that keep the boundaries of messages (SOCK_SEQPACKET). */
 int sock_listen_packets(const char *path, struct err *err);
 int sock_connect_packets(const char *path, struct err *err);
+/* Accepts a connection of whoever it is; flags: as of accept4, besides close-on-exec. When no
+ * descriptor is left (-EMFILE, -ENFILE) the connection is closed, since it would be told of for
+ * ever; one descriptor is kept back for that. */
+int sock_accept_any(int listener, int flags);
 /* Accepts one connection whose peer is this user or root; -EPERM for anybody else (closed),
  * -EAGAIN when there is none. The result blocks. */
 int sock_accept(int listener);

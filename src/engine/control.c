@@ -244,18 +244,11 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 	return r;
 }
 
-/* Of one that does not run, under its lock, so that nobody starts it meanwhile. */
-static int update_row(struct engine *engine, const struct container *container,
-		      const struct update_options *options, struct err *err)
+/* A container_change_fn. */
+static int apply_update(void *ctx, struct container *now, struct err *err)
 {
-	CLEANUP(container_freep) struct container *now = NULL;
-	AUTO_CLOSE int lock_fd = -1;
-	int r = container_lock(engine, container, &lock_fd, err);
+	const struct update_options *options = ctx;
 
-	if (r == 0)
-		r = containers_get_uuid(engine->store, container->uuid, &now, err);
-	if (r != 0)
-		return r;
 	if (options->cpus)
 		now->config.cpus = options->cpus;
 	if (options->memory_bytes)
@@ -266,7 +259,17 @@ static int update_row(struct engine *engine, const struct container *container,
 		free(now->config.restart);
 		now->config.restart = xstrdup(options->restart);
 	}
-	return containers_update_config(engine->store, now, err);
+	return 0;
+}
+
+int container_change(struct engine *engine, const struct container *container,
+		     container_change_fn change, void *ctx, struct err *err)
+{
+	AUTO_CLOSE int lock_fd = -1;
+	int r = container_is_active(container) ? 0 : files_lock(engine, container, &lock_fd, err);
+
+	return r < 0 ? r
+		     : containers_change_config(engine->store, container->uuid, change, ctx, err);
 }
 
 int engine_update(struct engine *engine, const char *id, const struct update_options *options,
@@ -287,7 +290,7 @@ int engine_update(struct engine *engine, const char *id, const struct update_opt
 		return err_set(err, -EINVAL, "container %s is suspended; resume it first",
 			       container->config.id);
 	if (!container_is_active(container))
-		return update_row(engine, container, options, err);
+		return container_change(engine, container, apply_update, (void *)options, err);
 	r = container_connect(engine, container, &fd, err);
 	if (r < 0)
 		return r;
@@ -299,6 +302,14 @@ int engine_update(struct engine *engine, const char *id, const struct update_opt
 	return client_request(fd, CTL_UPDATE, &payload, NULL, err);
 }
 
+/* A container_change_fn. */
+static int apply_name(void *ctx, struct container *now, struct err *err)
+{
+	free(now->config.id);
+	now->config.id = xstrdup(ctx);
+	return 0;
+}
+
 int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
@@ -306,11 +317,8 @@ int engine_rename(struct engine *engine, const char *id, const char *new_id, str
 
 	if (r == 0)
 		r = container_check_id(new_id, err);
-	if (r < 0)
-		return r;
-	free(container->config.id);
-	container->config.id = xstrdup(new_id);
-	r = containers_update_config(engine->store, container, err);
+	if (r == 0)
+		r = container_change(engine, container, apply_name, (void *)new_id, err);
 	if (r == 0 && container_is_active(container))
 		r = networks_tell_shim(engine, container, CTL_RENAME, new_id, err);
 	return r;

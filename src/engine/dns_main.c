@@ -13,6 +13,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "engine/host_names.h"
+#include "net/dns_server.h"
 
 #define BATCH 64 /* questions in a row */
 
@@ -45,8 +46,8 @@ static void on_control(void *ctx, int fd, uint32_t events)
 	read_domains(ctx);
 }
 
-static size_t answer(struct service *service, const uint8_t *message, size_t size,
-		     uint8_t reply[DNS_UDP_MAX])
+/* reply: DNS_UDP_MAX bytes. 0: it is not worth an answer. */
+static size_t answer(struct service *service, const uint8_t *message, size_t size, uint8_t *reply)
 {
 	struct dns_answer found;
 	struct dns_query query;
@@ -59,6 +60,17 @@ static size_t answer(struct service *service, const uint8_t *message, size_t siz
 				      r == -EINVAL ? DNS_FORMAT_ERROR : DNS_NOT_IMPLEMENTED, reply);
 	host_names_answer(service->store, service->domains, &query, &found);
 	return dns_build(message, &query, &found, reply);
+}
+
+static int on_stream_question(void *ctx, struct dns_connection *connection, const uint8_t *message,
+			      size_t size)
+{
+	size_t answered = answer(ctx, message, size, dns_connection_room(connection) + 2);
+
+	if (!answered)
+		return -EBADMSG;
+	dns_connection_answer(connection, answered);
+	return 0;
 }
 
 static void on_question(void *ctx, int fd, uint32_t events)
@@ -81,12 +93,15 @@ static void on_question(void *ctx, int fd, uint32_t events)
 
 int main(int argc, char **argv)
 {
+	static const struct dns_server_ops ops = { .question = on_stream_question };
 	struct service service = { .loop = loop_new() };
+	struct dns_server *streams;
 	struct err err = { 0 };
 	int r;
 
 	log_init("hull-dns", LOG_LEVEL_WARNING);
-	if (argc != 2 || fcntl(DNS_FD_SOCKET, F_GETFD) < 0 || fcntl(DNS_FD_CONTROL, F_GETFD) < 0) {
+	if (argc != 2 || fcntl(DNS_FD_SOCKET, F_GETFD) < 0 || fcntl(DNS_FD_CONTROL, F_GETFD) < 0 ||
+	    fcntl(DNS_FD_LISTENER, F_GETFD) < 0) {
 		fputs("hull-dns is started by hull, not by hand\n", stderr);
 		return 64;
 	}
@@ -97,9 +112,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	loop_add_fd(service.loop, DNS_FD_SOCKET, EPOLLIN, on_question, &service);
+	streams = dns_server_new(service.loop, DNS_FD_LISTENER, &ops, &service);
 	loop_add_fd(service.loop, DNS_FD_CONTROL, EPOLLIN, on_control, &service);
 	read_domains(&service);
 	r = service.domains ? loop_run(service.loop) : 0;
+	dns_server_free(streams);
 	store_close(service.store);
 	strv_free(service.domains);
 	loop_free(service.loop);

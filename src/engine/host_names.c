@@ -22,6 +22,7 @@
 #define PORT_SETTING "dns-port"
 #define PORT_FIRST 10053
 #define PORTS_TRIED 100
+#define BACKLOG 64
 #define DOMAINS_MAX 16
 
 int host_names_domains(struct store *store, char ***ret_domains, struct err *err)
@@ -135,69 +136,96 @@ void host_names_answer(struct store *store, char *const *domains, const struct d
 
 /* --- the process --- */
 
-static int bind_port(uint32_t port)
+/* The same port for both protocols: not owned, -1 when it is not there. */
+struct dns_sockets {
+	int udp, tcp;
+};
+
+static void dns_sockets_release(struct dns_sockets *sockets)
+{
+	if (sockets->udp >= 0)
+		close(sockets->udp);
+	if (sockets->tcp >= 0)
+		close(sockets->tcp);
+}
+
+static int bind_one(uint32_t port, int type)
 {
 	const struct sockaddr_in address = { .sin_family = AF_INET,
 					     .sin_port = htons((uint16_t)port),
 					     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	AUTO_CLOSE int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int yes = 1;
 
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (fd < 0 ||
+	    (type == SOCK_STREAM &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0) ||
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, BACKLOG) < 0))
 		return -errno;
 	return TAKE_FD(fd);
 }
 
+static int bind_port(uint32_t port, struct dns_sockets *ret_sockets)
+{
+	AUTO_CLOSE int udp = bind_one(port, SOCK_DGRAM);
+	AUTO_CLOSE int tcp = udp < 0 ? -1 : bind_one(port, SOCK_STREAM);
+
+	if (udp < 0 || tcp < 0)
+		return udp < 0 ? udp : tcp;
+	*ret_sockets = (struct dns_sockets){ TAKE_FD(udp), TAKE_FD(tcp) };
+	return 0;
+}
+
 /* The port that it had, which the host's resolver may have been told; at first the next free one.
  */
-static int open_socket(struct engine *engine, uint32_t *ret_port, struct err *err)
+static int open_sockets(struct engine *engine, uint32_t *ret_port, struct dns_sockets *ret_sockets,
+			struct err *err)
 {
 	AUTO_FREE char *text = NULL;
 	uint32_t port = 0;
-	int fd = -EADDRINUSE;
 	int r = store_get_setting(engine->store, PORT_SETTING, &text, err);
 
 	if (r < 0)
 		return r;
 	if (text && str_parse_u32(text, &port) == 0) {
-		fd = bind_port(port);
 		*ret_port = port;
-		return fd < 0 ? err_set(err, fd, "cannot use port %u of 127.0.0.1: %m", port) : fd;
+		r = bind_port(port, ret_sockets);
+		return r < 0 ? err_set(err, r, "cannot use port %u of 127.0.0.1: %m", port) : 0;
 	}
-	for (port = PORT_FIRST; fd < 0 && port < PORT_FIRST + PORTS_TRIED; port++)
-		fd = bind_port(*ret_port = port);
-	if (fd < 0)
-		return err_set(err, fd, "no port of 127.0.0.1 is free for names: %m");
+	r = -EADDRINUSE;
+	for (port = PORT_FIRST; r < 0 && port < PORT_FIRST + PORTS_TRIED; port++)
+		r = bind_port(*ret_port = port, ret_sockets);
+	if (r < 0)
+		return err_set(err, r, "no port of 127.0.0.1 is free for names: %m");
 	free(text);
 	text = xasprintf("%u", *ret_port);
-	r = store_set_setting(engine->store, PORT_SETTING, text, err);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	return fd;
+	return store_set_setting(engine->store, PORT_SETTING, text, err);
 }
 
 static int spawn(struct engine *engine, const char *control_path, uint32_t *ret_port,
 		 struct err *err)
 {
 	AUTO_FREE char *program = path_join(engine->programs, "hull-dns");
-	AUTO_CLOSE int sock = open_socket(engine, ret_port, err);
-	AUTO_CLOSE int control = sock < 0 ? -1 : sock_listen(control_path, err);
+	CLEANUP(dns_sockets_release) struct dns_sockets sockets = { -1, -1 };
+	int r = open_sockets(engine, ret_port, &sockets, err);
+	AUTO_CLOSE int control = r < 0 ? r : sock_listen(control_path, err);
 	char *argv[] = { program, engine->root, NULL };
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* Whoever reads what this command prints does not wait for the end of its service. */
 	const struct proc_fd fds[] = { { nothing, 0 },
 				       { nothing, 1 },
 				       { nothing, 2 },
-				       { sock, DNS_FD_SOCKET },
-				       { control, DNS_FD_CONTROL } };
+				       { sockets.udp, DNS_FD_SOCKET },
+				       { control, DNS_FD_CONTROL },
+				       { sockets.tcp, DNS_FD_LISTENER } };
 	const struct proc_spec spec = {
 		.argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds), .new_session = true
 	};
 	pid_t pid;
 
-	if (sock < 0 || control < 0)
-		return sock < 0 ? sock : control;
+	if (control < 0)
+		return control;
 	if (nothing < 0)
 		return err_set(err, -errno, "cannot open /dev/null: %m");
 	return proc_spawn(&spec, &pid, err);
@@ -248,14 +276,11 @@ static int write_domains(struct engine *engine, char *const *domains, struct err
 	return store_set_setting(engine->store, DOMAINS_SETTING, text.text, err);
 }
 
-int engine_dns_create(struct engine *engine, const char *domain, uint32_t *ret_port,
-		      struct err *err)
+static int add_domain(struct engine *engine, const char *domain, struct err *err)
 {
 	AUTO_STRV char **domains = NULL;
-	int r = check_domain(domain, err);
+	int r = host_names_domains(engine->store, &domains, err);
 
-	if (r == 0)
-		r = host_names_domains(engine->store, &domains, err);
 	if (r < 0)
 		return r;
 	if (strv_contains(domains, domain))
@@ -263,15 +288,13 @@ int engine_dns_create(struct engine *engine, const char *domain, uint32_t *ret_p
 	if (strv_count(domains) >= DOMAINS_MAX)
 		return err_set(err, -E2BIG, "at most %d domains", DOMAINS_MAX);
 	strv_push(&domains, domain);
-	r = write_domains(engine, domains, err);
-	return r < 0 ? r : host_names_serve(engine, ret_port, err);
+	return write_domains(engine, domains, err);
 }
 
-int engine_dns_delete(struct engine *engine, const char *domain, struct err *err)
+static int remove_domain(struct engine *engine, const char *domain, struct err *err)
 {
 	AUTO_STRV char **domains = NULL;
 	AUTO_STRV char **left = NULL;
-	uint32_t port = 0;
 	int r = host_names_domains(engine->store, &domains, err);
 
 	if (r < 0)
@@ -281,7 +304,41 @@ int engine_dns_delete(struct engine *engine, const char *domain, struct err *err
 	STRV_EACH (domains, it)
 		if (!str_eq(*it, domain))
 			strv_push(&left, *it);
-	r = write_domains(engine, left, err);
+	return write_domains(engine, left, err);
+}
+
+/* Two commands at the same time change the same list. */
+static int change_domains(struct engine *engine,
+			  int (*change)(struct engine *engine, const char *domain, struct err *err),
+			  const char *domain, struct err *err)
+{
+	int r = store_begin(engine->store, err);
+
+	if (r < 0)
+		return r;
+	r = change(engine, domain, err);
+	if (r == 0)
+		r = store_commit(engine->store, err);
+	if (r < 0)
+		store_rollback(engine->store);
+	return r;
+}
+
+int engine_dns_create(struct engine *engine, const char *domain, uint32_t *ret_port,
+		      struct err *err)
+{
+	int r = check_domain(domain, err);
+
+	if (r == 0)
+		r = change_domains(engine, add_domain, domain, err);
+	return r < 0 ? r : host_names_serve(engine, ret_port, err);
+}
+
+int engine_dns_delete(struct engine *engine, const char *domain, struct err *err)
+{
+	uint32_t port = 0;
+	int r = change_domains(engine, remove_domain, domain, err);
+
 	return r < 0 ? r : host_names_serve(engine, &port, err);
 }
 

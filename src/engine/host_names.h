@@ -16,6 +16,7 @@
 enum {
 	DNS_FD_SOCKET = 3, /* UDP, bound */
 	DNS_FD_CONTROL,    /* listens: whoever connects wants the domains read again */
+	DNS_FD_LISTENER,   /* TCP, listens on the same port */
 };
 
 /* The domains, owned by the caller; NULL: none. */

@@ -126,6 +126,10 @@ int container_connect(struct engine *engine, const struct container *container, 
 int container_truth(struct engine *engine, struct container *container, struct err *err);
 /* Removes files and row of a container whose lock the caller holds. */
 int container_remove(struct engine *engine, const struct container *container, struct err *err);
+/* containers_change_config; of a container that does not run under its lock, so that nobody starts
+ * it meanwhile. A supervisor has still to be told. */
+int container_change(struct engine *engine, const struct container *container,
+		     container_change_fn change, void *ctx, struct err *err);
 /* Takes the container's lock; -EBUSY "container X is already running" when it is in use. */
 int container_lock(struct engine *engine, const struct container *container, int *ret_fd,
 		   struct err *err);

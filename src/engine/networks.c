@@ -340,52 +340,65 @@ int networks_tell_shim(struct engine *engine, const struct container *container,
 	return client_request(fd, type, &payload, &reply, err);
 }
 
-/* Takes a network out of the row, and gives up the lease. */
-static int forget(struct engine *engine, struct container *container, const char *name)
+struct membership {
+	struct engine *engine;
+	const char *name;
+	const struct connect_options *options; /* of who joins */
+};
+
+/* A container_change_fn: takes a network out of the row, and gives up the lease. */
+static int leave_network(void *ctx, struct container *container, struct err *err)
 {
-	int r = 0;
+	const struct membership *membership = ctx;
+	int r;
 
 	for (size_t i = 0; i < container->config.networks.count; i++) {
-		if (!str_eq(container->config.networks.items[i].network, name))
+		if (!str_eq(container->config.networks.items[i].network, membership->name))
 			continue;
 		network_config_release(&container->config.networks.items[i]);
 		VEC_REMOVE(&container->config.networks, i);
-		r = containers_update_config(engine->store, container, NULL);
 		break;
 	}
-	if (r == 0)
-		r = leases_drop(engine->store, name, container->uuid, NULL);
+	r = leases_drop(membership->engine->store, membership->name, container->uuid, err);
 	return r == -ENOENT ? 0 : r;
+}
+
+/* A container_change_fn: the other way round. */
+static int enter_network(void *ctx, struct container *container, struct err *err)
+{
+	const struct membership *membership = ctx;
+	const struct connect_options *options = membership->options;
+	struct network_config added = { 0 };
+
+	if (find_config(&container->config, membership->name))
+		return err_set(err, -EEXIST, "container %s is in network %s already",
+			       container->config.id, membership->name);
+	if (container->config.networks.count >= NETWORKS_MAX)
+		return err_set(err, -E2BIG, "a container can be in at most %d networks",
+			       NETWORKS_MAX);
+	added = (struct network_config){ .network = xstrdup(membership->name),
+					 .address = xstrdup(options->address),
+					 .mac_address = xstrdup(options->mac),
+					 .aliases = strv_copy(options->aliases) };
+	VEC_PUSH(&container->config.networks, added);
+	return networks_take_lease(membership->engine, container, &added, err);
 }
 
 int engine_network_connect(struct engine *engine, const char *name, const char *id,
 			   const struct connect_options *options, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
-	struct network_config added = { 0 };
+	struct membership membership = { engine, name, options };
 	int r = engine_get(engine, id, &container, err);
 
-	if (r < 0)
+	if (r == 0)
+		r = container_change(engine, container, enter_network, &membership, err);
+	if (r < 0 || !container_is_active(container))
 		return r;
-	if (find_config(&container->config, name))
-		return err_set(err, -EEXIST, "container %s is in network %s already",
-			       container->config.id, name);
-	if (container->config.networks.count >= NETWORKS_MAX)
-		return err_set(err, -E2BIG, "a container can be in at most %d networks",
-			       NETWORKS_MAX);
-	added = (struct network_config){ .network = xstrdup(name),
-					 .address = xstrdup(options->address),
-					 .mac_address = xstrdup(options->mac),
-					 .aliases = strv_copy(options->aliases) };
-	VEC_PUSH(&container->config.networks, added);
-	r = networks_take_lease(engine, container, &added, err);
+	r = networks_tell_shim(engine, container, CTL_CONNECT, name, err);
 	if (r < 0)
-		return r;
-	r = containers_update_config(engine->store, container, err);
-	if (r == 0 && container_is_active(container))
-		r = networks_tell_shim(engine, container, CTL_CONNECT, name, err);
-	if (r < 0)
-		forget(engine, container, name);
+		containers_change_config(engine->store, container->uuid, leave_network, &membership,
+					 NULL);
 	return r;
 }
 
@@ -393,6 +406,7 @@ int engine_network_disconnect(struct engine *engine, const char *name, const cha
 			      struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
+	struct membership membership = { engine, name, NULL };
 	int r = engine_get(engine, id, &container, err);
 
 	if (r < 0)
@@ -405,8 +419,5 @@ int engine_network_disconnect(struct engine *engine, const char *name, const cha
 		if (r < 0)
 			return r;
 	}
-	r = forget(engine, container, name);
-	return r < 0 ? err_set(err, r, "cannot take container %s out of network %s: %m",
-			       container->config.id, name)
-		     : 0;
+	return container_change(engine, container, leave_network, &membership, err);
 }

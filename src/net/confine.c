@@ -15,8 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/landlock.h"
-
-#define RESOLV_CONF "/etc/resolv.conf"
+#include "net/resolv_conf.h"
 
 static const int allowed_calls[] = {
 	/* Sockets and their data. */
@@ -114,7 +113,7 @@ static int drop_capabilities(struct err *err)
 }
 
 /* The directory of the file that resolv.conf links to, where it is replaced: NULL if that is /etc
- * and this is root, who could read secrets there. */
+ * and this is root, who could read secrets there (net/resolv_conf.h). */
 static char *resolver_directory(void)
 {
 	AUTO_FREE char *path = realpath(RESOLV_CONF, NULL);

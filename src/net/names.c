@@ -122,6 +122,26 @@ static bool leave_to_others(const struct dns_query *query, bool found, struct dn
 	return true;
 }
 
+int names_answer(const struct netd *netd, const struct port *from, const uint8_t *message,
+		 size_t size, uint8_t *reply)
+{
+	struct dns_answer answer;
+	struct dns_query query;
+	bool found;
+	int r = dns_parse(message, size, &query);
+
+	if (r == -EBADMSG)
+		return r;
+	if (r < 0)
+		return (int)dns_build_code(message, NULL,
+					   r == -EINVAL ? DNS_FORMAT_ERROR : DNS_NOT_IMPLEMENTED,
+					   reply);
+	found = names_lookup(netd, &query, &answer);
+	if (from && members_has_others(netd->members, from))
+		found = leave_to_others(&query, found, &answer);
+	return found ? (int)dns_build(message, &query, &answer, reply) : 0;
+}
+
 void names_input(struct names *names, struct port *from, const struct packet *packet)
 {
 	const uint8_t *message = packet->frame + packet->payload;
@@ -131,38 +151,25 @@ void names_input(struct names *names, struct port *from, const struct packet *pa
 					.v6 = packet->kind == PACKET_IPV6,
 					.source6 = packet->source6 };
 	uint8_t reply[DNS_UDP_MAX];
-	struct dns_answer answer;
-	struct dns_query query;
-	bool found = false;
-	int r = dns_parse(message, size, &query);
+	int r = names_answer(names->netd, from, message, size, reply);
 
-	if (r == -EBADMSG)
-		return;
-	if (r == 0)
-		found = names_lookup(names->netd, &query, &answer);
-	if (r == 0 && members_has_others(names->netd->members, from))
-		found = leave_to_others(&query, found, &answer);
-	if (r < 0)
-		resolver_reply(names->resolver, &asker, reply,
-			       dns_build_code(message, NULL,
-					      r == -EINVAL ? DNS_FORMAT_ERROR : DNS_NOT_IMPLEMENTED,
-					      reply));
-	else if (found)
-		resolver_reply(names->resolver, &asker, reply,
-			       dns_build(message, &query, &answer, reply));
-	else
+	if (r > 0)
+		resolver_reply(names->resolver, &asker, reply, (size_t)r);
+	else if (r == 0)
 		resolver_relay(names->resolver, &asker, message, size);
 }
 
-void names_accept(struct names *names)
+void names_accept(struct names *names, const struct port *from)
 {
 	if (names->tcp)
-		names_tcp_accept(names->tcp);
+		names_tcp_accept(names->tcp, from);
 }
 
 void names_forget(struct names *names, const struct port *port)
 {
 	resolver_forget(names->resolver, port);
+	if (names->tcp)
+		names_tcp_forget(names->tcp, port);
 }
 
 struct names *names_new(struct netd *netd, int tcp_listener)

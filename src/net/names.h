@@ -14,12 +14,16 @@
 /* tcp_listener: a listening Unix socket for DNS over TCP, taken over; -1: none. */
 struct names *names_new(struct netd *netd, int tcp_listener);
 struct names *names_free(struct names *names);
-/* Takes what waits at tcp_listener (net/names_tcp.h). */
-void names_accept(struct names *names);
+/* Takes what waits at tcp_listener (net/names_tcp.h): connections of that member. */
+void names_accept(struct names *names, const struct port *from);
 /* A port that is about to go: nothing is answered to it any more. */
 void names_forget(struct names *names, const struct port *port);
 /* A UDP datagram of a member to port 53 of the name server. */
 void names_input(struct names *names, struct port *from, const struct packet *packet);
+/* Answers a message of a member (NULL: of one that is not known) in reply, of DNS_UDP_MAX bytes:
+ * the size of the answer; 0: somebody else may know; -EBADMSG: not worth an answer. */
+int names_answer(const struct netd *netd, const struct port *from, const uint8_t *message,
+		 size_t size, uint8_t *reply);
 
 /* What the network itself knows of a name: whether that settles it (also: that there is none). */
 bool names_lookup(const struct netd *netd, const struct dns_query *query,

@@ -7,274 +7,186 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/fd.h"
 #include "base/mem.h"
-#include "base/sock.h"
+#include "net/dns_server.h"
 #include "net/names.h"
 
-#define CLIENTS_MAX 64
-#define IDLE_MS 10000
-#define CHECK_MS 2000
-#define MESSAGE_MAX 65535
-
-enum state {
-	STATE_QUESTION, /* reads from the client */
-	STATE_ASK,      /* writes to a resolver */
-	STATE_REPLY,    /* reads from it */
-	STATE_ANSWER,   /* writes to the client */
-};
-
-struct client {
-	struct names_tcp *tcp; /* borrowed */
-	int fd, upstream;      /* owned; -1 */
-	struct loop_source *source, *upstream_source;
-	enum state state;
-	size_t tried; /* resolvers */
-	uint64_t active_ms;
-	size_t done;                         /* bytes of buffer read or written */
-	size_t size;                         /* to be written */
-	uint8_t question[2 + DNS_QUERY_MAX]; /* each with its length in front */
-	size_t question_size;
-	uint8_t buffer[2 + MESSAGE_MAX];
+/* A question that goes on to a resolver: it is written, and the answer is read into the room of the
+ * connection, each with its length in front. */
+struct question {
+	struct names_tcp *tcp;             /* borrowed */
+	struct dns_connection *connection; /* borrowed */
+	int fd;                            /* owned: to the resolver; -1 */
+	struct loop_source *source;
+	struct resolvers resolvers; /* as they were when it was asked */
+	size_t tried;
+	bool asked;  /* all is written */
+	size_t done; /* bytes written, then read */
+	uint8_t message[2 + DNS_QUERY_MAX];
+	size_t size;
 };
 
 struct names_tcp {
 	struct netd *netd;         /* borrowed */
 	struct resolver *resolver; /* borrowed */
-	int listener;              /* owned */
-	struct loop_source *source, *timer;
-	struct client *clients[CLIENTS_MAX]; /* owned */
+	struct dns_server *server; /* owned */
 };
 
-static void close_upstream(struct client *client)
+static void hang_up(struct question *question)
 {
-	client->upstream_source = loop_remove(client->upstream_source);
-	if (client->upstream >= 0)
-		close(client->upstream);
-	client->upstream = -1;
+	question->source = loop_remove(question->source);
+	if (question->fd >= 0)
+		close(question->fd);
+	question->fd = -1;
 }
 
-static void client_free(struct client *client)
+static void question_free(struct question *question)
 {
-	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (client->tcp->clients[i] == client)
-			client->tcp->clients[i] = NULL;
-	close_upstream(client);
-	loop_remove(client->source);
-	close(client->fd);
-	free(client);
+	if (!question)
+		return;
+	hang_up(question);
+	dns_connection_set_data(question->connection, NULL);
+	free(question);
 }
 
-/* 1 when a whole message is there, 0 when more must come, or negative errno. */
-static int read_message(struct client *client, int fd)
+static void on_closed(void *ctx, struct dns_connection *connection)
 {
-	size_t want = 2;
-	ssize_t n;
-
-	if (client->done >= 2)
-		want += packet_get16(client->buffer);
-	n = recv(fd, client->buffer + client->done, want - client->done, MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n == 0 && want > client->done)
-		return -EPIPE;
-	client->done += (size_t)n;
-	return client->done >= 2 && client->done == 2u + packet_get16(client->buffer);
+	question_free(dns_connection_data(connection));
 }
 
 /* 1 when all is written. */
-static int write_message(struct client *client, int fd)
+static int write_question(struct question *question)
 {
-	ssize_t n = send(fd, client->buffer + client->done, client->size - client->done,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n = send(question->fd, question->message + question->done,
+			 question->size - question->done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	client->done += (size_t)n;
-	return client->done == client->size;
+	question->done += (size_t)n;
+	return question->done == question->size;
 }
 
-static void start_answer(struct client *client, size_t message_size)
+/* 1 when a whole answer is there, 0 when more must come, or negative errno. */
+static int read_answer(struct question *question)
 {
-	close_upstream(client);
-	packet_put16(client->buffer, (uint16_t)message_size);
-	client->state = STATE_ANSWER;
-	client->size = 2 + message_size;
-	client->done = 0;
-	loop_set_events(client->source, EPOLLOUT);
+	uint8_t *room = dns_connection_room(question->connection);
+	size_t want = 2;
+	ssize_t n;
+
+	if (question->done >= 2)
+		want += packet_get16(room);
+	n = recv(question->fd, room + question->done, want - question->done, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (n == 0 && want > question->done)
+		return -EPIPE;
+	question->done += (size_t)n;
+	return question->done >= 2 && question->done == 2u + packet_get16(room);
 }
 
-static void on_upstream(void *ctx, int fd, uint32_t events);
+static void on_resolver(void *ctx, int fd, uint32_t events);
 
-static void ask_next(struct client *client)
+static bool call(struct question *question, const union endpoint *to)
 {
-	const struct resolvers *resolvers = resolver_of(client->tcp->resolver, NULL);
-	struct dns_query query;
-
-	close_upstream(client);
-	while (client->tried < resolvers->count) {
-		const union endpoint *to = &resolvers->items[client->tried++];
-
-		client->upstream =
-			socket(to->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (client->upstream >= 0 &&
-		    (connect(client->upstream, &to->any, endpoint_size(to)) == 0 ||
-		     errno == EINPROGRESS)) {
-			client->state = STATE_ASK;
-			client->done = 0;
-			client->size = client->question_size;
-			memcpy(client->buffer, client->question, client->size);
-			client->upstream_source =
-				loop_add_fd(client->tcp->netd->loop, client->upstream, EPOLLOUT,
-					    on_upstream, client);
-			loop_set_events(client->source, 0);
-			return;
-		}
-		close_upstream(client);
+	question->fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (question->fd < 0 ||
+	    (connect(question->fd, &to->any, endpoint_size(to)) < 0 && errno != EINPROGRESS)) {
+		hang_up(question);
+		return false;
 	}
-	if (dns_parse(client->question + 2, client->question_size - 2, &query) == 0)
-		start_answer(client, dns_build_code(client->question + 2, &query,
-						    DNS_SERVER_FAILURE, client->buffer + 2));
+	question->asked = false;
+	question->done = 0;
+	question->source = loop_add_fd(question->tcp->netd->loop, question->fd, EPOLLOUT,
+				       on_resolver, question);
+	return true;
 }
 
-static void on_upstream(void *ctx, int fd, uint32_t events)
+/* Asks the next resolver that can be asked; nobody left: a failure. */
+static void ask_next(struct question *question)
 {
-	struct client *client = ctx;
-	int r = client->state == STATE_ASK ? write_message(client, fd) : read_message(client, fd);
+	struct dns_connection *connection = question->connection;
+	struct dns_query query;
+	size_t size = 0;
 
-	client->active_ms = clock_monotonic_ms();
+	hang_up(question);
+	while (question->tried < question->resolvers.count)
+		if (call(question, &question->resolvers.items[question->tried++]))
+			return;
+	if (dns_parse(question->message + 2, question->size - 2, &query) == 0)
+		size = dns_build_code(question->message + 2, &query, DNS_SERVER_FAILURE,
+				      dns_connection_room(connection) + 2);
+	question_free(question);
+	dns_connection_answer(connection, size);
+}
+
+static void on_resolver(void *ctx, int fd, uint32_t events)
+{
+	struct question *question = ctx;
+	struct dns_connection *connection = question->connection;
+	int r = question->asked ? read_answer(question) : write_question(question);
+
+	dns_connection_touch(connection);
 	if (r < 0) {
-		ask_next(client);
-	} else if (r > 0 && client->state == STATE_ASK) {
-		client->state = STATE_REPLY;
-		client->done = 0;
-		loop_set_events(client->upstream_source, EPOLLIN);
+		ask_next(question);
+	} else if (r > 0 && !question->asked) {
+		question->asked = true;
+		question->done = 0;
+		loop_set_events(question->source, EPOLLIN);
 	} else if (r > 0) {
-		start_answer(client, client->done - 2);
+		size_t size = question->done - 2;
+
+		question_free(question);
+		dns_connection_answer(connection, size);
 	}
 }
 
-/* A question is there. -EBADMSG: not worth an answer. */
-static int answer(struct client *client)
+static void pass_on(struct names_tcp *tcp, struct dns_connection *connection,
+		    const uint8_t *message, size_t size)
 {
-	const uint8_t *message = client->question + 2;
-	size_t size = client->done - 2;
-	struct dns_answer found;
-	struct dns_query query;
-	int r;
+	struct question *question = xcalloc(1, sizeof(*question));
 
-	if (size > DNS_QUERY_MAX)
-		return -EBADMSG;
-	memcpy(client->question, client->buffer, client->done);
-	client->question_size = client->done;
-	r = dns_parse(message, size, &query);
-	if (r == -EBADMSG)
-		return r;
-	if (r < 0)
-		start_answer(client,
-			     dns_build_code(message, NULL,
-					    r == -EINVAL ? DNS_FORMAT_ERROR : DNS_NOT_IMPLEMENTED,
-					    client->buffer + 2));
-	else if (names_lookup(client->tcp->netd, &query, &found))
-		start_answer(client, dns_build(message, &query, &found, client->buffer + 2));
-	else
-		ask_next(client);
-	return 0;
+	question->tcp = tcp;
+	question->connection = connection;
+	question->fd = -1;
+	question->resolvers = *resolver_of(tcp->resolver, dns_connection_owner(connection));
+	packet_put16(question->message, (uint16_t)size);
+	memcpy(question->message + 2, message, size);
+	question->size = 2 + size;
+	dns_connection_set_data(connection, question);
+	ask_next(question);
 }
 
-static void on_client(void *ctx, int fd, uint32_t events)
-{
-	struct client *client = ctx;
-	int r;
-
-	client->active_ms = clock_monotonic_ms();
-	if (client->state == STATE_QUESTION) {
-		r = read_message(client, fd);
-		if (r > 0) {
-			client->tried = 0;
-			r = answer(client);
-		}
-	} else if (client->state == STATE_ANSWER) {
-		r = write_message(client, fd);
-		if (r > 0) {
-			client->state = STATE_QUESTION;
-			client->done = 0;
-			loop_set_events(client->source, EPOLLIN);
-		}
-	} else {
-		r = -EPIPE; /* nothing is asked of it now, so that it is gone */
-	}
-	if (r < 0)
-		client_free(client);
-}
-
-/* A free place; the one that was idle for longest gives way. */
-static size_t make_place(struct names_tcp *tcp)
-{
-	size_t oldest = 0;
-
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (!tcp->clients[i])
-			return i;
-		if (tcp->clients[i]->active_ms < tcp->clients[oldest]->active_ms)
-			oldest = i;
-	}
-	client_free(tcp->clients[oldest]);
-	return oldest;
-}
-
-void names_tcp_accept(struct names_tcp *tcp)
-{
-	for (;;) {
-		AUTO_CLOSE int fd = sock_accept(tcp->listener);
-		struct client *client;
-		size_t place;
-
-		if (fd == -EAGAIN || fd == -EMFILE || fd == -ENFILE)
-			return;
-		if (fd < 0 || fd_set_nonblock(fd, true) < 0)
-			continue;
-		place = make_place(tcp);
-		client = xcalloc(1, sizeof(*client));
-		client->tcp = tcp;
-		client->upstream = -1;
-		client->active_ms = clock_monotonic_ms();
-		client->fd = TAKE_FD(fd);
-		client->source =
-			loop_add_fd(tcp->netd->loop, client->fd, EPOLLIN, on_client, client);
-		tcp->clients[place] = client;
-		loop_arm(tcp->timer, CHECK_MS);
-	}
-}
-
-static void on_accept(void *ctx, int fd, uint32_t events)
-{
-	names_tcp_accept(ctx);
-}
-
-static void on_timer(void *ctx)
+static int on_question(void *ctx, struct dns_connection *connection, const uint8_t *message,
+		       size_t size)
 {
 	struct names_tcp *tcp = ctx;
-	uint64_t now = clock_monotonic_ms();
-	bool any = false;
+	uint8_t *room = dns_connection_room(connection) + 2;
+	int r = names_answer(tcp->netd, dns_connection_owner(connection), message, size, room);
 
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (tcp->clients[i] && tcp->clients[i]->active_ms + IDLE_MS <= now)
-			client_free(tcp->clients[i]);
-		any |= tcp->clients[i] != NULL;
-	}
-	if (any)
-		loop_arm(tcp->timer, CHECK_MS);
+	if (r > 0)
+		dns_connection_answer(connection, (size_t)r);
+	else if (r == 0)
+		pass_on(tcp, connection, message, size);
+	return r < 0 ? r : 0;
+}
+
+void names_tcp_accept(struct names_tcp *tcp, const struct port *from)
+{
+	dns_server_accept(tcp->server, from);
+}
+
+void names_tcp_forget(struct names_tcp *tcp, const struct port *port)
+{
+	dns_server_forget(tcp->server, port);
 }
 
 struct names_tcp *names_tcp_new(struct netd *netd, struct resolver *resolver, int listener)
 {
+	static const struct dns_server_ops ops = { .question = on_question, .closed = on_closed };
 	struct names_tcp *tcp = xcalloc(1, sizeof(*tcp));
 
-	*tcp = (struct names_tcp){ .netd = netd, .resolver = resolver, .listener = listener };
-	tcp->source = loop_add_fd(netd->loop, listener, EPOLLIN, on_accept, tcp);
-	tcp->timer = loop_add_timer(netd->loop, on_timer, tcp);
+	*tcp = (struct names_tcp){ .netd = netd, .resolver = resolver };
+	tcp->server = dns_server_new(netd->loop, listener, &ops, tcp);
 	return tcp;
 }
 
@@ -282,12 +194,7 @@ struct names_tcp *names_tcp_free(struct names_tcp *tcp)
 {
 	if (!tcp)
 		return NULL;
-	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (tcp->clients[i])
-			client_free(tcp->clients[i]);
-	loop_remove(tcp->source);
-	loop_remove(tcp->timer);
-	close(tcp->listener);
+	dns_server_free(tcp->server);
 	free(tcp);
 	return NULL;
 }

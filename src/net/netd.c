@@ -20,6 +20,7 @@
 #include "net/names.h"
 #include "net/neighbours.h"
 #include "net/publish.h"
+#include "net/resolv_conf.h"
 #include "net/tap.h"
 #include "net/uplink.h"
 
@@ -80,6 +81,7 @@ static int run(struct netd *netd, struct err *err)
 	}
 	if (netd->config.debug)
 		log_init("hull-netd", LOG_LEVEL_DEBUG);
+	netd->resolv_helper = netd->config.internal ? -1 : resolv_conf_start_helper();
 	netd->loop = loop_new();
 	netd->names = names_new(netd, names_listener);
 	if (!netd->config.internal) {

@@ -33,6 +33,7 @@ struct netd {
 	struct tap *tap;               /* owned; NULL: none */
 	struct names *names;           /* owned */
 	struct neighbours *neighbours; /* owned; of the uplink */
+	int resolv_helper;             /* net/resolv_conf.h; -1: none */
 	struct uplink *uplink;         /* owned; NULL: an internal network */
 };
 

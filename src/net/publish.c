@@ -49,7 +49,7 @@ DEFINE_CLEANUP(struct published *, published_free)
 static void on_accept(void *ctx, int fd, uint32_t events)
 {
 	struct published *published = ctx;
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = sock_accept_any(fd, SOCK_NONBLOCK);
 
 	if (client >= 0)
 		relays_start(published->publisher->relays, client, &published->uplink);

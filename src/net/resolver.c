@@ -14,8 +14,8 @@
 #include "base/str.h"
 #include "net/dns.h"
 #include "net/member.h"
+#include "net/resolv_conf.h"
 
-#define RESOLV_CONF "/etc/resolv.conf"
 #define RESOLV_CONF_MAX 65536
 #define PENDING_MAX 256
 #define PENDING_OF_MEMBER 64
@@ -67,6 +67,7 @@ static void parse_resolv_conf(struct resolvers *resolvers, char *text)
 static const struct resolvers *system_resolvers(struct resolver *resolver)
 {
 	AUTO_FREE char *text = NULL;
+	AUTO_CLOSE int fd = -1;
 	const struct stat *old = &resolver->system_stat;
 	struct stat st;
 
@@ -75,7 +76,8 @@ static const struct resolvers *system_resolvers(struct resolver *resolver)
 	if (st.st_dev == old->st_dev && st.st_ino == old->st_ino && st.st_size == old->st_size &&
 	    st.st_mtim.tv_sec == old->st_mtim.tv_sec && st.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
 		return &resolver->hosts;
-	if (file_read(RESOLV_CONF, RESOLV_CONF_MAX, &text, NULL, NULL) < 0)
+	fd = resolv_conf_open(resolver->netd->resolv_helper);
+	if (fd < 0 || fd_read_text(fd, RESOLV_CONF_MAX, &text, NULL) < 0)
 		return &resolver->hosts; /* being replaced: the next question looks again */
 	parse_resolv_conf(&resolver->hosts, text);
 	resolver->system_stat = st;

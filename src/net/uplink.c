@@ -17,7 +17,6 @@
 #define READY_BATCH 64
 #define QUESTIONS_MAX 64 /* of libslirp between two turns; more are asked again */
 #define LISTEN_BACKLOG 128
-#define DNS_CONNECTIONS 16 /* half of what base/sock.h lets wait for being accepted */
 
 /* What is known of a descriptor of libslirp's, by its number. */
 struct watched {
@@ -52,7 +51,6 @@ struct uplink {
 	size_t slot_count, old_slot_count, slot_capacity;
 	struct question questions[QUESTIONS_MAX];
 	size_t question_count;
-	unsigned dns_connections;
 	int listener; /* the descriptor that the last uplink_listen made */
 	uint8_t frame[PACKET_UDP_HEADERS6 + 128]; /* that is being made */
 };
@@ -368,9 +366,11 @@ void uplink_introduce(struct uplink *uplink, const struct binding *binding)
 		answer6(uplink, &binding->ipv6);
 }
 
-static bool is_dns(const struct packet *packet)
+static bool is_dns(const struct uplink *uplink, const struct packet *packet)
 {
-	return packet->protocol == IPPROTO_TCP && packet->first && packet->destination_port == 53;
+	return packet->kind == PACKET_IPV4 && packet->protocol == IPPROTO_TCP && packet->first &&
+	       packet->destination_port == 53 &&
+	       packet->destination4.s_addr == uplink->netd->config.names.s_addr;
 }
 
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet)
@@ -379,11 +379,12 @@ void uplink_input(struct uplink *uplink, struct port *from, const struct packet 
 		port_refuse(from); /* it tries again */
 		return;
 	}
-	/* libslirp waits until the name server's socket takes a connection, which is here. */
-	if (is_dns(packet) && ++uplink->dns_connections % DNS_CONNECTIONS == 0)
-		names_accept(uplink->netd->names);
 	uplink->touched = true;
 	slirp_input(uplink->slirp, packet->frame, (int)packet->size);
+	/* libslirp has connected to the name server's socket if this frame completed a connection,
+	 * and would wait if many were not accepted. */
+	if (is_dns(uplink, packet))
+		names_accept(uplink->netd->names, from);
 }
 
 int uplink_listen(struct uplink *uplink, union endpoint *listen, struct in_addr member,

@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/sock.h"
 #include "base/vec.h"
 #include "proto/pack.h"
 
@@ -238,7 +239,7 @@ static void on_listener(void *ctx, int fd, uint32_t events)
 {
 	struct listener *listener = ctx;
 	struct sockets *sockets = listener->sockets;
-	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int accepted = sock_accept_any(fd, SOCK_NONBLOCK);
 	AUTO_SBUF struct sbuf out = { 0 };
 	struct msg_socket_open open = { .connection = sockets->next_number,
 					.relay = listener->relay,

@@ -82,6 +82,7 @@ int connect_request(struct client *client, const uint8_t *data, size_t size)
 	}
 	snprintf(shim->network_pending, sizeof(shim->network_pending), "%s", network);
 	client->wants_interface = true;
+	server_expect_answer(client);
 	send_files(shim);
 	return send_change(shim, &change);
 }
@@ -108,6 +109,7 @@ int disconnect_request(struct client *client, const uint8_t *data, size_t size)
 	}
 	shim->network_pending[0] = '\0';
 	client->wants_interface = true;
+	server_expect_answer(client);
 	send_files(shim);
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = send_change(shim, &changes[i]);
@@ -143,6 +145,13 @@ static void undo(struct shim *shim)
 
 	if (shim->network_pending[0])
 		nets_disconnect(shim->nets, shim->network_pending, changes, &count, NULL);
+}
+
+/* The network that it was to join is left; what the guest answers still, nobody hears. */
+void connect_late(struct shim *shim)
+{
+	undo(shim);
+	shim->network_pending[0] = '\0';
 }
 
 int connect_done(struct shim *shim, const uint8_t *data, size_t size)

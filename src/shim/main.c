@@ -58,7 +58,9 @@ static void report_failure(struct shim *shim, const struct err *err)
 
 int main(int argc, char **argv)
 {
-	struct shim shim = { .lock_fd = -1, .listener = -1, .loop = loop_new() };
+	struct shim shim = {
+		.lock_fd = -1, .listener = -1, .answer_ms = SHIM_ANSWER_MS, .loop = loop_new()
+	};
 	struct err err = { 0 };
 
 	log_init("hull-shim", LOG_LEVEL_WARNING);

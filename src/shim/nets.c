@@ -303,10 +303,28 @@ static struct net_rule rule_of(const struct port_config *port, bool may_move)
 	};
 }
 
+struct recorded {
+	const struct net_rule *rules;
+	size_t count;
+};
+
+/* A container_change_fn. */
+static int set_ports(void *ctx, struct container *row, struct err *err)
+{
+	const struct recorded *recorded = ctx;
+	size_t i = 0;
+
+	if (row->config.ports.count != recorded->count)
+		return err_set(err, -EINVAL, "its row has other ones");
+	VEC_EACH (&row->config.ports, it)
+		it->host_port = recorded->rules[i++].host_port;
+	return 0;
+}
+
 /* What was found out goes into the row, for `port`, `ls` and the next start. */
 static void record_ports(struct nets *nets, const struct net_rule *rules)
 {
-	CLEANUP(container_freep) struct container *row = NULL;
+	struct recorded recorded = { rules, nets->container->config.ports.count };
 	struct err err = { 0 };
 	bool changed = false;
 	size_t i = 0;
@@ -317,14 +335,8 @@ static void record_ports(struct nets *nets, const struct net_rule *rules)
 	}
 	if (!changed)
 		return;
-	if (containers_get_uuid(nets->store, nets->container->uuid, &row, &err) == 0 &&
-	    row->config.ports.count == i) {
-		i = 0;
-		VEC_EACH (&row->config.ports, it)
-			it->host_port = rules[i++].host_port;
-		containers_update_config(nets->store, row, &err);
-	}
-	if (err.code)
+	if (containers_change_config(nets->store, nets->container->uuid, set_ports, &recorded,
+				     &err) < 0)
 		log_warning("container=%s cannot record its ports: %s", nets->container->config.id,
 			    err.message);
 }

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/sock.h"
 #include "proto/copy.h"
@@ -84,6 +85,45 @@ static void on_reap(void *ctx)
 	}
 	if (shim->phase == PHASE_FILES && !server_has_copiers(shim))
 		shim_event(shim, EVENT_STOP);
+}
+
+/* --- answers of the guest --- */
+
+/* The next client that is to be told. */
+static void arm_answers(struct shim *shim, uint64_t now_ms)
+{
+	uint64_t next_ms = UINT64_MAX;
+
+	for (const struct client *client = shim->clients; client; client = client->next)
+		if (!client->dead && client->due_ms && client->due_ms < next_ms)
+			next_ms = client->due_ms;
+	if (next_ms != UINT64_MAX)
+		loop_arm(shim->answers, next_ms > now_ms ? next_ms - now_ms : 0);
+}
+
+void server_expect_answer(struct client *client)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	client->due_ms = now_ms + client->shim->answer_ms;
+	arm_answers(client->shim, now_ms);
+}
+
+static void on_answers_due(void *ctx)
+{
+	struct shim *shim = ctx;
+	uint64_t now_ms = clock_monotonic_ms();
+
+	for (struct client *client = shim->clients; client; client = client->next) {
+		if (client->dead || !client->due_ms || client->due_ms > now_ms)
+			continue;
+		if (client->wants_interface)
+			connect_late(shim);
+		server_send_error(client, -ETIMEDOUT, 125,
+				  "the machine of the container does not answer");
+		server_drop(client);
+	}
+	arm_answers(shim, now_ms);
 }
 
 /* --- requests --- */
@@ -267,6 +307,7 @@ static int on_stats(struct client *client, const uint8_t *data, size_t size)
 	if (!server_is_answering(client))
 		return 0;
 	client->wants_stats = true;
+	server_expect_answer(client);
 	return mux_send_control(shim->guest, MSG_STATS, NULL, 0);
 }
 
@@ -275,6 +316,7 @@ static int on_top(struct client *client, const uint8_t *data, size_t size)
 	if (!server_is_answering(client))
 		return 0;
 	client->wants_top = true;
+	server_expect_answer(client);
 	return mux_send_control(client->shim->guest, MSG_TOP, NULL, 0);
 }
 
@@ -458,6 +500,7 @@ int server_open(struct shim *shim, struct err *err)
 	shim->listener = fd;
 	shim->listener_source = loop_add_fd(shim->loop, fd, EPOLLIN, on_connection, shim);
 	shim->reaper = loop_add_timer(shim->loop, on_reap, shim);
+	shim->answers = loop_add_timer(shim->loop, on_answers_due, shim);
 	return 0;
 }
 

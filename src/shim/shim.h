@@ -32,6 +32,8 @@
 
 #define SHIM_CLIENTS_MAX 256
 #define SHIM_PROCESSES_MAX 512
+/* Long enough for a guest that is busy; what it has not answered then, it never will. */
+#define SHIM_ANSWER_MS 15000
 
 struct client;
 struct process;
@@ -107,8 +109,10 @@ struct shim {
 	uint32_t next_process_id;
 	struct client *clients; /* owned list (server.c) */
 	unsigned client_count;
-	struct loop_source *reaper; /* frees dead clients outside their callbacks */
-	int listener;               /* owned; -1 */
+	struct loop_source *reaper;  /* frees dead clients outside their callbacks */
+	struct loop_source *answers; /* fires when the guest owes one for too long */
+	uint32_t answer_ms;          /* how long that is: SHIM_ANSWER_MS */
+	int listener;                /* owned; -1 */
 	struct loop_source *listener_source;
 };
 
@@ -191,6 +195,8 @@ void server_top_reply(struct shim *shim, const uint8_t *data, size_t size);
  * stays: once the lock is free it may be another shim's. */
 void server_close(struct shim *shim);
 
+/* The client waits for an answer of the guest, but not for ever. */
+void server_expect_answer(struct client *client);
 /* False, and the client has been told, unless there is a guest that answers. */
 bool server_is_answering(struct client *client);
 
@@ -209,6 +215,7 @@ struct client {
 	struct sbuf held_copy; /* what it asked for before the machine was ready */
 	bool wants_saved;
 	bool wants_interface; /* told when the guest has changed its interfaces */
+	uint64_t due_ms; /* monotonic: when it is told that the guest does not answer; 0: never */
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
 	bool owner;
@@ -231,6 +238,8 @@ int connect_request(struct client *client, const uint8_t *data, size_t size);
 int disconnect_request(struct client *client, const uint8_t *data, size_t size);
 int rename_request(struct client *client, const uint8_t *data, size_t size);
 int connect_done(struct shim *shim, const uint8_t *data, size_t size);
+/* Who waited for the guest's answer does not any more. */
+void connect_late(struct shim *shim);
 
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload);
 void server_send_error(struct client *client, int code, uint32_t status, const char *message);

@@ -44,16 +44,11 @@ static void apply(const struct ctl_update *update, struct container_config *conf
 	config->restart = xstrdup(update->restart);
 }
 
-/* Into the row as it is now: others change other things of it. */
-static int write_row(const struct shim *shim, const struct ctl_update *update, struct err *err)
+/* A container_change_fn. */
+static int apply_to_row(void *ctx, struct container *row, struct err *err)
 {
-	CLEANUP(container_freep) struct container *now = NULL;
-	int r = containers_get_uuid(shim->store, shim->container->uuid, &now, err);
-
-	if (r < 0)
-		return r;
-	apply(update, &now->config);
-	return containers_update_config(shim->store, now, err);
+	apply(ctx, &row->config);
+	return 0;
 }
 
 int update_on_request(struct client *client, const uint8_t *data, size_t size)
@@ -71,7 +66,8 @@ int update_on_request(struct client *client, const uint8_t *data, size_t size)
 	problem = too_much(shim, &update);
 	if (problem)
 		return refuse(client, -EINVAL, problem);
-	r = write_row(shim, &update, &err);
+	r = containers_change_config(shim->store, shim->container->uuid, apply_to_row, &update,
+				     &err);
 	if (r < 0)
 		return refuse(client, r, err.message);
 	apply(&update, &shim->container->config);

@@ -282,6 +282,26 @@ int containers_update_config(struct store *store, const struct container *contai
 	return changed_one(r, config->id, err);
 }
 
+int containers_change_config(struct store *store, const char *uuid, container_change_fn change,
+			     void *ctx, struct err *err)
+{
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = store_begin(store, err);
+
+	if (r < 0)
+		return r;
+	r = containers_get_uuid(store, uuid, &container, err);
+	if (r == 0)
+		r = change(ctx, container, err);
+	if (r == 0)
+		r = containers_update_config(store, container, err);
+	if (r == 0)
+		r = store_commit(store, err);
+	if (r < 0)
+		store_rollback(store);
+	return r;
+}
+
 static int is_transient(struct store *store, const char *uuid, bool *ret_transient, struct err *err)
 {
 	AUTO_STATEMENT sqlite3_stmt *statement = NULL;

@@ -54,6 +54,12 @@ int containers_update(struct store *store, const struct container *container, st
 /* Writes the configuration (and id: -EEXIST when it is taken). */
 int containers_update_config(struct store *store, const struct container *container,
 			     struct err *err);
+/* Changes the configuration in the row as it is now, in a transaction that keeps all other writers
+ * out: change may write to the store, too. What it refuses (negative errno) leaves all as it was.
+ */
+typedef int (*container_change_fn)(void *ctx, struct container *container, struct err *err);
+int containers_change_config(struct store *store, const char *uuid, container_change_fn change,
+			     void *ctx, struct err *err);
 int containers_delete(struct store *store, const char *uuid, struct err *err);
 
 #endif

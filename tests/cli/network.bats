@@ -172,16 +172,21 @@ address_of() {
 	assert_output $'back\tnat\ndefault\tnat'
 }
 
-# ask PORT NAME TYPE: the code of the answer and its addresses.
+# ask PORT NAME TYPE: the code of the answer, which TCP gives too, and how many addresses it has.
 ask() {
 	python3 - "$@" <<- 'PY'
 		import socket, struct, sys
 		port, name, kind = int(sys.argv[1]), sys.argv[2], {"A": 1, "AAAA": 28}[sys.argv[3]]
 		labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0"
+		query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">2H", kind, 1)
 		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 		s.settimeout(20)
-		s.sendto(struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">2H", kind, 1), ("127.0.0.1", port))
+		s.sendto(query, ("127.0.0.1", port))
 		reply = s.recv(512)
+		s = socket.create_connection(("127.0.0.1", port), 20)
+		s.sendall(struct.pack(">H", len(query)) + query)
+		stream = s.makefile("rb")
+		assert stream.read(struct.unpack(">H", stream.read(2))[0]) == reply
 		flags, _, answers = struct.unpack_from(">3H", reply, 2)
 		print(flags & 15, answers)
 	PY

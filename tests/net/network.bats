@@ -97,7 +97,7 @@ status: NXDOMAIN"
 }
 
 @test "other names are asked of the host's resolvers, whatever they are at the moment" {
-	serve_world dns dns:53=192.0.2.1
+	serve_world dns dns:53=192.0.2.1 dns-tcp:53=192.0.2.6
 	printf 'nameserver 127.0.0.1\n' > "$BATS_TEST_TMPDIR/resolv.conf"
 	in_world mount --bind "$BATS_TEST_TMPDIR/resolv.conf" /etc/resolv.conf
 	background stays 11 $SERVE tcp:80
@@ -109,7 +109,22 @@ status: NXDOMAIN"
 	printf '# none\n' > "$BATS_TEST_TMPDIR/resolv.conf"
 	run -0 machine 10 sh -c 'dig +noall +comments example.org | grep -o "status: [A-Z]*"'
 	assert_output "status: SERVFAIL"
-	run -0 machine -n 198.51.100.2 10 dig +short example.org
+	run -0 machine -n 198.51.100.2 10 sh -c 'dig +short example.org; dig +tcp +short example.org'
+	assert_output "192.0.2.1
+192.0.2.6"
+}
+
+@test "a resolv.conf that others put in the place of the old one is read, also by root" {
+	local etc=$BATS_TEST_TMPDIR/etc
+	serve_world dns dns:53=192.0.2.1
+	mkdir "$etc"
+	cp /etc/nsswitch.conf /etc/passwd "$etc"
+	echo 'nameserver 198.51.100.9' > "$etc/resolv.conf"
+	in_world mount --bind "$etc" /etc
+	background stays 11 $SERVE tcp:80
+	echo 'nameserver 127.0.0.1' > "$etc/new"
+	mv "$etc/new" "$etc/resolv.conf"
+	run -0 machine 10 dig +short example.org
 	assert_output 192.0.2.1
 }
 

@@ -1,6 +1,6 @@
-"""Servers that say whom they see. usage: serve.py {tcp|udp|tcp6|udp6|dns}:PORT[=TEXT]...
+"""Servers that say whom they see. usage: serve.py {tcp|udp|tcp6|udp6|dns|dns-tcp}:PORT[=TEXT]...
 
-Prints "listening" once all do. dns answers every A question with the address TEXT."""
+Prints "listening" once all do. dns (by UDP) and dns-tcp answer every A question with the address TEXT."""
 import selectors
 import socket
 import sys
@@ -8,7 +8,7 @@ import sys
 selector = selectors.DefaultSelector()
 KINDS = {"tcp": (socket.AF_INET, socket.SOCK_STREAM), "udp": (socket.AF_INET, socket.SOCK_DGRAM),
          "tcp6": (socket.AF_INET6, socket.SOCK_STREAM), "udp6": (socket.AF_INET6, socket.SOCK_DGRAM),
-         "dns": (socket.AF_INET, socket.SOCK_DGRAM)}
+         "dns": (socket.AF_INET, socket.SOCK_DGRAM), "dns-tcp": (socket.AF_INET, socket.SOCK_STREAM)}
 
 
 def serve_tcp(sock, text):
@@ -24,13 +24,24 @@ def serve_udp(sock, text):
     sock.sendto(f"{text} {len(data)} {address[0]}".encode(), address)
 
 
-def serve_dns(sock, text):
-    data, address = sock.recvfrom(65536)
+def answer_of(data, text):
     end = data.index(0, 12) + 5
     answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(text)
-    sock.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:end] + answer, address)
+    return data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:end] + answer
 
 
+def serve_dns(sock, text):
+    data, address = sock.recvfrom(65536)
+    sock.sendto(answer_of(data, text), address)
+
+
+def serve_dns_tcp(sock, text):
+    with sock.accept()[0] as peer, peer.makefile("rb") as stream:
+        reply = answer_of(stream.read(int.from_bytes(stream.read(2), "big")), text)
+        peer.sendall(len(reply).to_bytes(2, "big") + reply)
+
+
+HANDLERS = {"dns": serve_dns, "dns-tcp": serve_dns_tcp}
 for argument in sys.argv[1:]:
     kind, _, rest = argument.partition(":")
     port, _, text = rest.partition("=")
@@ -42,7 +53,7 @@ for argument in sys.argv[1:]:
     sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", int(port)))
     if type_ == socket.SOCK_STREAM:
         sock.listen(256)
-    handler = serve_dns if kind == "dns" else serve_tcp if type_ == socket.SOCK_STREAM else serve_udp
+    handler = HANDLERS.get(kind, serve_tcp if type_ == socket.SOCK_STREAM else serve_udp)
     selector.register(sock, selectors.EVENT_READ, (handler, text or "hello"))
 print("listening", flush=True)
 while True:

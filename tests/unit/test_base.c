@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -375,6 +377,33 @@ static void test_a_confined_child_reaches_only_its_paths(void **state)
 	}
 }
 
+/* It would be told of for ever. */
+static void test_a_connection_without_a_descriptor_is_closed(void **state)
+{
+	AUTO_FREE char *path = xasprintf("%s/listen", (const char *)*state);
+	AUTO_CLOSE int listener = sock_listen(path, NULL);
+	AUTO_CLOSE int first = sock_connect(path, NULL);
+	AUTO_CLOSE int served = sock_accept(listener);
+	AUTO_CLOSE int second = sock_connect(path, NULL);
+	AUTO_CLOSE int next = dup(listener);
+	struct rlimit limit;
+	struct rlimit none;
+	char byte;
+
+	assert_true(served >= 0 && next >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = (rlim_t)next + 1, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sock_accept(listener), -EMFILE);
+		assert_int_equal(fd_wait(listener, POLLIN, 0), 0);
+		assert_int_equal(read(second, &byte, 1), 0);
+		close(TAKE_FD(second));
+		second = i == 0 ? sock_connect(path, NULL) : -1;
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +418,7 @@ int main(void)
 		TEST_IN_DIR(test_remove_tree_takes_all_that_can_be_made),
 		TEST_IN_DIR(test_lock_dies_with_its_descriptor),
 		TEST_IN_DIR(test_unix_sockets_with_long_paths_pass_descriptors),
+		TEST_IN_DIR(test_a_connection_without_a_descriptor_is_closed),
 		cmocka_unit_test(test_loop_runs_timers_and_descriptors),
 		cmocka_unit_test(test_processes),
 		cmocka_unit_test(test_json_members_are_typed),

@@ -38,6 +38,7 @@
 static int paper_agent = -1; /* the shim's end of the agent's socket */
 static bool paper_broken;    /* machines do not start */
 static bool paper_full;      /* their state cannot be saved */
+static uint32_t paper_answer_ms = SHIM_ANSWER_MS;
 
 struct vm {
 	bool killed;
@@ -157,7 +158,9 @@ static void run_shim(struct stage *stage, int client, int agent, int lock, uint3
 {
 	/* Inherited descriptors come first: what is opened later does not get their numbers. */
 	int placed = dup2(client, LAUNCH_FD_CLIENT);
-	struct shim shim = { .lock_fd = lock, .listener = -1, .loop = loop_new() };
+	struct shim shim = {
+		.lock_fd = lock, .listener = -1, .answer_ms = paper_answer_ms, .loop = loop_new()
+	};
 	struct err err = { 0 };
 
 	log_init("test-shim", LOG_LEVEL_ERROR);
@@ -606,6 +609,28 @@ static void test_input_of_an_exec_ends_with_its_client(void **state)
 		}
 		guest_receive(&stage, MSG_STREAM(id, MSG_STREAM_STDIN), FRAME_EOF, buffer,
 			      sizeof(buffer));
+	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+static void test_who_asks_a_silent_guest_is_told(void **state)
+{
+	static const uint16_t requests[] = { CTL_STATS, CTL_TOP };
+	struct stage stage;
+
+	paper_answer_ms = 20;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		struct client_reply reply = { 0 };
+		struct err err = { 0 };
+
+		assert_int_equal(client_request(client_connect(stage.root, UUID, NULL), requests[i],
+						NULL, &reply, &err),
+				 -ETIMEDOUT);
+		assert_string_equal(err.message, "the machine of the container does not answer");
 	}
 	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
 	guest_clean(&stage);
@@ -1125,6 +1150,7 @@ int main(void)
 		TEST_IN_DIR(test_a_lost_machine_is_told),
 		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
 		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
+		TEST_IN_DIR(test_who_asks_a_silent_guest_is_told),
 		TEST_IN_DIR(test_suspend),
 		TEST_IN_DIR(test_a_suspend_that_fails_leaves_it_running),
 		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),

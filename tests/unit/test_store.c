@@ -343,6 +343,39 @@ static void test_rename_and_reconfigure(void **state)
 	assert_int_equal(renamed->config.cpus, 3);
 }
 
+static int set_cpus(void *ctx, struct container *container, struct err *err)
+{
+	container->config.cpus = 7;
+	return *(const int *)ctx;
+}
+
+static void test_a_change_is_of_the_row_as_it_is(void **state)
+{
+	CLEANUP(store_closep) struct store *store = open_store(*state);
+	CLEANUP(store_closep) struct store *other = open_store(*state);
+	CLEANUP(container_freep) struct container *container = NULL;
+	CLEANUP(container_freep) struct container *read = NULL;
+	int result = -EPERM;
+
+	assert_int_equal(insert(store, "u-1", "one", 1, NULL), 0);
+	assert_int_equal(containers_get(store, "one", &container, NULL), 0);
+	container->config.pids_limit = 99;
+	assert_int_equal(containers_update_config(other, container, NULL), 0);
+	assert_int_equal(containers_change_config(store, "u-1", set_cpus, &result, NULL), -EPERM);
+	assert_int_equal(containers_get(other, "one", &read, NULL), 0);
+	assert_int_equal(read->config.cpus, container->config.cpus);
+	result = 0;
+	assert_int_equal(containers_change_config(store, "u-1", set_cpus, &result, NULL), 0);
+	container_free(TAKE_PTR(read));
+	assert_int_equal(containers_get(other, "one", &read, NULL), 0);
+	assert_int_equal(read->config.cpus, 7);
+	assert_int_equal(read->config.pids_limit, 99);
+	assert_int_equal(containers_change_config(store, "u-2", set_cpus, &result, NULL), -ENOENT);
+	/* No transaction is left open. */
+	assert_int_equal(store_begin(other, NULL), 0);
+	store_rollback(other);
+}
+
 static void assert_found(struct store *store, const char *id, const char *uuid)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
@@ -872,6 +905,7 @@ int main(void)
 		TEST_IN_DIR(test_containers_life),
 		TEST_IN_DIR(test_every_state_is_kept),
 		TEST_IN_DIR(test_rename_and_reconfigure),
+		TEST_IN_DIR(test_a_change_is_of_the_row_as_it_is),
 		TEST_IN_DIR(test_prefixes),
 		TEST_IN_DIR(test_id_beats_uuid),
 		TEST_IN_DIR(test_list_is_newest_first),
