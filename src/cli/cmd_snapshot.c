@@ -14,17 +14,23 @@
 
 struct snapshot_create_flags {
 	const char *name;
+	bool volumes;
 };
 
 static const struct option_spec snapshot_create_flags[] = {
 	OPT_STRING("name", 0, "NAME", struct snapshot_create_flags, name,
 		   "call it so (default: the container's name and a number)"),
+	OPT_FLAG("volumes", 0, struct snapshot_create_flags, volumes,
+		 "keep the volumes that it can write to, too"),
 	OPT_END,
 };
 
 static int snapshot_create_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct snapshot_create_flags *flags = values;
+	const struct snapshot_options options = { .container = args[0],
+						  .name = flags->name,
+						  .volumes = flags->volumes };
 	AUTO_FREE char *name = NULL;
 	struct engine *engine;
 	int r = 0;
@@ -33,7 +39,7 @@ static int snapshot_create_run(struct cli *cli, const void *values, char **args,
 		return cli_as_usage(cli, err->code);
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)
-		r = engine_snapshot_create(engine, args[0], flags->name, &name, err);
+		r = engine_snapshot_create(engine, &options, &name, err);
 	if (r < 0)
 		return r;
 	printf("%s\n", name);
@@ -44,8 +50,8 @@ const struct command cmd_snapshot_create = {
 	.name = "create",
 	.args = "CONTAINER",
 	.summary = "keep the state of a container",
-	.description = "Of a running one its machine and disk, of another its disk. A running one "
-		       "runs on.",
+	.description = "Of a running one its machine and disks, of another its disks. A running "
+		       "one runs on.",
 	.groups = (const struct option_group[]){ { NULL, snapshot_create_flags, 0 }, { 0 } },
 	.options_size = sizeof(struct snapshot_create_flags),
 	.min_args = 1,

@@ -149,8 +149,7 @@ int container_require_volumes(struct engine *engine, struct container_config *co
 
 /* --- at a start --- */
 
-/* Whether all mounts of a volume are read-only. */
-static bool is_read_only(const struct container_config *config, const char *name)
+bool container_only_reads(const struct container_config *config, const char *name)
 {
 	VEC_EACH (&config->mounts, it)
 		if (str_eq(it->type, "volume") && str_eq(it->source, name) &&
@@ -195,11 +194,15 @@ static int check_suspended(struct engine *engine, const struct container *contai
 	int r = containers_list(engine->store, &list, err);
 
 	for (size_t i = 0; r == 0 && i < list.count; i++) {
-		const struct container *other = list.items[i];
+		struct container *other = list.items[i];
 
-		if (other->state == CONTAINER_SUSPENDED && !str_eq(other->uuid, container->uuid) &&
-		    has_volume(&other->config, name) &&
-		    !(read_only && is_read_only(&other->config, name)))
+		if (str_eq(other->uuid, container->uuid) || !has_volume(&other->config, name) ||
+		    (read_only && container_only_reads(&other->config, name)))
+			continue;
+		/* Its supervisor may have been killed before it could say so. */
+		if (container_is_active(other))
+			container_truth(engine, other, NULL);
+		if (other->state == CONTAINER_SUSPENDED)
 			r = err_set(err, -EBUSY,
 				    "volume '%s' is in use by container %s, which is suspended",
 				    name, other->config.id);
@@ -296,7 +299,7 @@ int container_attach_volumes(struct engine *engine, const struct container *cont
 		if (r < 0)
 			return r;
 		before = attached_before(launch, config, row.name);
-		volume.read_only = is_read_only(config, row.name);
+		volume.read_only = container_only_reads(config, row.name);
 		if (row.kind == VOLUME_DIRECTORY) {
 			volume.read_only = strv_contains(mount->options, "ro");
 			r = attach_directory(engine, row.name, &volume, err);

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "disk/scratch.h"
 #include "engine/networks.h"
+#include "engine/volume_copies.h"
 #include "shim/client.h"
 #include "shim/launch.h"
 
@@ -26,6 +27,7 @@
 /* One that is on its way. */
 struct copy {
 	struct container *container; /* owned */
+	char **volumes;              /* owned: the names of those that were made for it */
 	int client;                  /* owned; -1: it is not */
 };
 
@@ -33,6 +35,7 @@ static void copy_release(struct copy *copy)
 {
 	if (copy->container)
 		container_free(copy->container);
+	strv_free(copy->volumes);
 	if (copy->client >= 0)
 		close(copy->client);
 }
@@ -239,6 +242,12 @@ static int copy_disk(struct engine *engine, const struct copies *copies, const c
 	return scratch_copy(from, to, err);
 }
 
+static void remove_copy(struct engine *engine, const struct copy *copy)
+{
+	container_remove(engine, copy->container, NULL);
+	volume_copies_discard(engine, copy->volumes);
+}
+
 /* Row, disk and addresses of one. What was made goes again when it fails. */
 static int make_one(struct engine *engine, const struct copies *copies, uint32_t index,
 		    struct copy *copy, int *ret_lock, struct err *err)
@@ -254,16 +263,18 @@ static int make_one(struct engine *engine, const struct copies *copies, uint32_t
 		r = container_lock(engine, copy->container, &lock_fd, err);
 	if (r < 0)
 		return r;
-	r = containers_insert(engine->store, copy->container, err);
+	r = volume_copies_insert(engine, copies->volumes, copies->directory, copy->container,
+				 &copy->volumes, err);
 	if (r < 0) {
 		container_remove_files(engine, copy->container->uuid);
+		volume_copies_discard(engine, copy->volumes);
 		return r;
 	}
 	r = networks_take_leases(engine, copy->container, err);
 	if (r == 0)
 		r = copy_disk(engine, copies, copy->container->uuid, err);
 	if (r < 0)
-		container_remove(engine, copy->container, NULL);
+		remove_copy(engine, copy);
 	else
 		*ret_lock = TAKE_FD(lock_fd);
 	return r;
@@ -272,7 +283,8 @@ static int make_one(struct engine *engine, const struct copies *copies, uint32_t
 static int start_one(struct engine *engine, const struct copies *copies, uint32_t index,
 		     struct copy *copy, struct err *err)
 {
-	const struct copy_start start = { copies->directory, copies->count, copies->signal };
+	const struct copy_start start = { copies->directory, copies->count, copies->signal,
+					  copies->volumes, NULL };
 	AUTO_CLOSE int lock_fd = -1;
 	int r = make_one(engine, copies, index, copy, &lock_fd, err);
 
@@ -280,7 +292,7 @@ static int start_one(struct engine *engine, const struct copies *copies, uint32_
 		return r;
 	r = launch_copy(engine, copy->container, lock_fd, &start, &copy->client, err);
 	if (r < 0)
-		container_remove(engine, copy->container, NULL);
+		remove_copy(engine, copy);
 	return r;
 }
 
@@ -313,10 +325,13 @@ static int replace_disk(struct engine *engine, const char *uuid, const char *dir
 	return r;
 }
 
+/* The volumes stay locked from before the first disk is replaced until the machine has them. */
 int copies_replace(struct engine *engine, const struct container *container, const char *directory,
-		   bool with_memory, struct err *err)
+		   const json_t *volumes, const struct machine_devices *devices, struct err *err)
 {
-	const struct copy_start start = { directory, 1, 0 };
+	CLEANUP(launch_release)
+	struct launch launch = { .devices = devices ? *devices : machine_devices_extended };
+	const struct copy_start start = { directory, 1, 0, volumes, &launch };
 	AUTO_CLOSE int lock_fd = -1;
 	int client = -1;
 	int r = 0;
@@ -326,22 +341,28 @@ int copies_replace(struct engine *engine, const struct container *container, con
 	if (r == 0)
 		r = container_lock(engine, container, &lock_fd, err);
 	if (r == 0)
+		r = container_attach_volumes(engine, container, &launch, err);
+	if (r == 0 && devices)
+		r = volume_copies_check(volumes, &launch, err);
+	if (r == 0)
 		r = networks_take_leases(engine, container, err);
 	if (r == 0)
 		r = replace_disk(engine, container->uuid, directory, err);
-	if (r < 0 || !with_memory)
+	if (r == 0)
+		r = volume_copies_put_back(volumes, directory, &launch, err);
+	if (r < 0 || !devices)
 		return r;
 	r = launch_copy(engine, container, lock_fd, &start, &client, err);
 	return r < 0 ? r : await_start(engine, container, client, err);
 }
 
 /* A copy whose processes never ran is worth nothing. */
-static void remove_failed(struct engine *engine, const struct container *container)
+static void remove_failed(struct engine *engine, const struct copy *copy)
 {
 	AUTO_CLOSE int lock_fd = -1;
 
-	if (container_lock(engine, container, &lock_fd, NULL) == 0)
-		container_remove(engine, container, NULL);
+	if (container_lock(engine, copy->container, &lock_fd, NULL) == 0)
+		remove_copy(engine, copy);
 }
 
 int copies_start(struct engine *engine, const struct copies *copies, char ***ret_ids,
@@ -369,7 +390,7 @@ int copies_start(struct engine *engine, const struct copies *copies, char ***ret
 		if (r == 0)
 			strv_push(ret_ids, all[i].container->config.id);
 		else
-			remove_failed(engine, all[i].container);
+			remove_failed(engine, &all[i]);
 		if (r < 0 && !first)
 			first = err_set(err, r, "%s", one.message);
 	}

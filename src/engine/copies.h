@@ -10,6 +10,7 @@ struct copies {
 	const struct container_config *config; /* of what was saved; borrowed */
 	const char *directory;                 /* of the saved machine, with its scratch.img */
 	const char *origin;                    /* the name of what was saved */
+	const json_t *volumes;                 /* of directory (volume_copies.h); borrowed */
 	uint32_t count;
 	const char *name; /* as of struct fork_options */
 	uint32_t signal;
@@ -23,10 +24,10 @@ int copies_start(struct engine *engine, const struct copies *copies, char ***ret
 /* Makes one that does not run. *ret_id is owned by the caller. */
 int copies_make_stopped(struct engine *engine, const struct copies *copies, char **ret_id,
 			struct err *err);
-/* Sets a container back to the disk in directory and, with_memory, starts its machine there; what
- * runs of it is killed. */
+/* Sets a container back to the disks in directory (volumes: of it) and, if it has the devices of a
+ * saved machine, starts that; NULL: it is stopped. What runs of it is killed. */
 int copies_replace(struct engine *engine, const struct container *container, const char *directory,
-		   bool with_memory, struct err *err);
+		   const json_t *volumes, const struct machine_devices *devices, struct err *err);
 /* A directory of our own below snapshots/, which nobody removes while the lock is held. Both are
  * the caller's. */
 int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_lock,

@@ -237,9 +237,15 @@ struct fork_options {
 int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
 		struct err *err);
 
+struct snapshot_options {
+	const char *container;
+	const char *name; /* NULL: made of the container's */
+	bool volumes;     /* those that it can write to are kept too */
+};
 /* Keeps the machine and disk of a running container, which runs on, or the disk of one that does
- * not run. name NULL: made of the container's. *ret_name is owned by the caller. */
-int engine_snapshot_create(struct engine *engine, const char *container, const char *name,
+ * not run. -ENOTSUP: it runs, and writes to volumes that are not to be kept. *ret_name is owned by
+ * the caller. */
+int engine_snapshot_create(struct engine *engine, const struct snapshot_options *options,
 			   char **ret_name, struct err *err);
 /* What a snapshot takes on disk. */
 struct snapshot_usage {

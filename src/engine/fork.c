@@ -7,6 +7,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "engine/copies.h"
+#include "engine/volume_copies.h"
 
 static int parse_signal(const char *name, uint32_t *ret_signal, struct err *err)
 {
@@ -18,19 +19,6 @@ static int parse_signal(const char *name, uint32_t *ret_signal, struct err *err)
 	return 0;
 }
 
-/* A disk is one machine's. */
-static int refuse_volumes(const struct container *container, struct err *err)
-{
-	VEC_EACH (&container->config.mounts, it)
-		if (str_eq(it->type, "volume"))
-			return err_set(
-				err, -ENOTSUP,
-				"container %s cannot be copied: its volume '%s' cannot be in "
-				"two machines",
-				container->config.id, it->source);
-	return 0;
-}
-
 /* The memory that was saved is what the copies map: it stays as long as they do, without a name. */
 int engine_fork(struct engine *engine, const struct fork_options *options, char ***ret_ids,
 		struct err *err)
@@ -38,6 +26,7 @@ int engine_fork(struct engine *engine, const struct fork_options *options, char 
 	CLEANUP(container_freep) struct container *container = NULL;
 	AUTO_FREE char *directory = NULL;
 	AUTO_FREE char *lock_path = NULL;
+	AUTO_JSON json_t *volumes = NULL;
 	AUTO_CLOSE int lock = -1;
 	struct copies copies = { .count = options->count, .name = options->name };
 	struct ctl_saved saved;
@@ -52,14 +41,15 @@ int engine_fork(struct engine *engine, const struct fork_options *options, char 
 			return snapshots_fork(engine, options, copies.signal, ret_ids, err);
 	}
 	if (r == 0)
-		r = refuse_volumes(container, err);
-	if (r == 0)
 		r = copies_make_directory(engine, &directory, &lock, err);
 	if (r < 0)
 		return r;
 	lock_path = xasprintf("%s.lock", directory);
 	r = copies_save(engine, container, directory, &saved, err);
+	if (r == 0)
+		r = volume_copies_describe(engine, &container->config, directory, &volumes, err);
 	if (r == 0) {
+		copies.volumes = volumes;
 		copies.config = &container->config;
 		copies.directory = directory;
 		copies.origin = container->config.id;

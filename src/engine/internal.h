@@ -92,6 +92,8 @@ int container_resolve_mounts(const struct container_config *given, json_t *image
 int container_require_volumes(struct engine *engine, struct container_config *config, int *lock_fd,
 			      char ***made, struct err *err);
 void container_discard_volumes(struct engine *engine, char *const *made);
+/* Whether all mounts of a volume are read-only. */
+bool container_only_reads(const struct container_config *config, const char *name);
 /* Locks the volumes of a container and gives them slots, in launch (whose devices are set). */
 struct launch;
 int container_attach_volumes(struct engine *engine, const struct container *container,
@@ -102,6 +104,10 @@ struct volume_options;
 /* engine_volume_create, by the holder of the lock over volumes. */
 int volumes_make(struct engine *engine, const struct volume_options *options, char **ret_name,
 		 struct err *err);
+/* Makes one of a disk, which is moved to it: by the holder of the lock over volumes. */
+struct volume;
+int volumes_make_of(struct engine *engine, const struct volume *volume, const char *disk,
+		    struct err *err);
 int volumes_usage(struct engine *engine, const struct container_list *containers,
 		  struct usage *usage, struct err *err);
 /* Removes directories without a row. Best effort. */
@@ -149,9 +155,11 @@ int state_give_up(struct engine *engine, const struct container *container, stru
 
 /* start.c: a container, whose row, disk and lock are there, that begins as a copy of a machine. */
 struct copy_start {
-	const char *directory; /* of the saved machine */
-	uint32_t count;        /* of copies made with it */
-	uint32_t signal;       /* for its main process; 0: none */
+	const char *directory;   /* of the saved machine */
+	uint32_t count;          /* of copies made with it */
+	uint32_t signal;         /* for its main process; 0: none */
+	const json_t *volumes;   /* borrowed: volume_copies.h */
+	struct launch *attached; /* whose volumes are locked already, and are taken; NULL: none */
 };
 int launch_copy(struct engine *engine, const struct container *container, int lock_fd,
 		const struct copy_start *copy, int *ret_client, struct err *err);

@@ -16,12 +16,14 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "shim/launch.h"
 #include "vm/ram_delta.h"
 #include "vm/saved.h"
 #include "vm/template_ram.h"
 
 #define BASES "snapshots/.bases"
 #define STATE_MAX (64u << 20)
+#define MARKER_MAX 16384
 
 static int open_in(const char *directory, const char *name, int flags, struct err *err)
 {
@@ -179,11 +181,43 @@ static int sum_file(const char *directory, const char *name, bool sync, json_t *
 	return 0;
 }
 
-int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
-			  bool has_memory, json_t **ret_parts, struct err *err)
+static int sum_into(json_t *parts, const char *directory, const char *name, struct err *err)
 {
-	static const char *const summed[] = { "scratch.img", "state", "saved.json" };
-	AUTO_JSON json_t *parts = json_object();
+	json_t *sum = NULL;
+	int r = sum_file(directory, name, true, &sum, err);
+
+	if (r == 0)
+		json_object_set_new(parts, name, sum);
+	return r;
+}
+
+/* The files that are kept as they are; a string vector of the caller's. */
+static char **kept_files(const json_t *parts, bool with_memory)
+{
+	char **names = NULL;
+	const json_t *volume;
+	size_t i;
+
+	strv_push(&names, "scratch.img");
+	json_array_foreach (json_get_array(parts, "volumes"), i, volume) {
+		AUTO_FREE char *name =
+			launch_volume_copy((uint32_t)json_get_int(volume, "mount", 0));
+
+		if (!json_get_string(volume, "identity"))
+			strv_push(&names, name);
+	}
+	if (with_memory) {
+		strv_push(&names, "saved.json");
+		strv_push(&names, "state");
+	}
+	return names;
+}
+
+int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
+			  json_t *volumes, bool has_memory, json_t **ret_parts, struct err *err)
+{
+	AUTO_JSON json_t *parts = json_pack("{s:O}", "volumes", volumes);
+	AUTO_STRV char **names = kept_files(parts, has_memory);
 	AUTO_JSON json_t *description = NULL;
 	uint64_t bytes = 0;
 	int r = 0;
@@ -196,13 +230,9 @@ int snapshot_files_finish(struct engine *engine, const char *directory, const ch
 		r = link_base(engine, directory, template, bytes, parts, err);
 	if (r == 0 && has_memory)
 		r = write_memory(directory, bytes, template, parts, err);
-	for (size_t i = 0; r == 0 && i < (has_memory ? ARRAY_SIZE(summed) : 1u); i++) {
-		json_t *sum = NULL;
-
-		r = sum_file(directory, summed[i], true, &sum, err);
+	STRV_EACH (names, it)
 		if (r == 0)
-			json_object_set_new(parts, summed[i], sum);
-	}
+			r = sum_into(parts, directory, *it, err);
 	if (r == 0)
 		*ret_parts = TAKE_PTR(parts);
 	return r;
@@ -211,36 +241,37 @@ int snapshot_files_finish(struct engine *engine, const char *directory, const ch
 /* --- use --- */
 
 /* Which files, in which boot of the host. */
-static char *marker_text(const char *directory)
+static char *marker_text(const char *directory, const json_t *parts)
 {
-	static const char *const names[] = { "ram", "state", "scratch.img", "saved.json" };
+	AUTO_STRV char **names = kept_files(parts, true);
 	AUTO_SBUF struct sbuf text = { 0 };
 	AUTO_FREE char *boot_id = NULL;
 
 	if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL, NULL) < 0)
 		return NULL;
+	strv_push(&names, "ram");
 	sbuf_add(&text, boot_id);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		AUTO_FREE char *path = path_join(directory, "%s", names[i]);
+	STRV_EACH (names, it) {
+		AUTO_FREE char *path = path_join(directory, "%s", *it);
 		struct stat st;
 
 		if (lstat(path, &st) == 0)
-			sbuf_addf(&text, "%s %llu %lld %lld.%09ld\n", names[i],
+			sbuf_addf(&text, "%s %llu %lld %lld.%09ld\n", *it,
 				  (unsigned long long)st.st_ino, (long long)st.st_size,
 				  (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
 	}
 	return sbuf_take(&text);
 }
 
-static bool is_checked(const char *directory, bool with_memory)
+static bool is_checked(const char *directory, const json_t *parts, bool with_memory)
 {
 	AUTO_FREE char *path = path_join(directory, "ram.json");
 	AUTO_FREE char *ram = saved_ram_path(directory);
 	AUTO_FREE char *found = NULL;
-	AUTO_FREE char *wanted = marker_text(directory);
+	AUTO_FREE char *wanted = marker_text(directory, parts);
 
 	return wanted && (!with_memory || path_exists(ram)) &&
-	       file_read(path, 4096, &found, NULL, NULL) == 0 && str_eq(found, wanted);
+	       file_read(path, MARKER_MAX, &found, NULL, NULL) == 0 && str_eq(found, wanted);
 }
 
 static int check_file(const char *directory, const char *name, const json_t *parts, struct err *err)
@@ -290,26 +321,28 @@ int snapshot_files_prepare(struct engine *engine, const struct snapshot *snapsho
 	AUTO_FREE char *lock_path = xasprintf("%s.lock", directory);
 	AUTO_FREE char *marker_path = path_join(directory, "ram.json");
 	AUTO_CLOSE int lock = -1;
+	AUTO_STRV char **names = NULL;
 	AUTO_FREE char *text = NULL;
 	int r;
 
-	if (is_checked(directory, with_memory))
+	if (is_checked(directory, snapshot->parts, with_memory))
 		return 0;
 	lock = lock_take(lock_path, LOCK_EXCLUSIVE, true, err);
 	if (lock < 0)
 		return lock;
-	if (is_checked(directory, with_memory)) /* somebody else has just done it */
+	if (is_checked(directory, snapshot->parts,
+		       with_memory)) /* somebody else has just done it */
 		return 0;
-	r = check_file(directory, "scratch.img", snapshot->parts, err);
-	if (r == 0 && with_memory)
-		r = check_file(directory, "saved.json", snapshot->parts, err);
-	if (r == 0 && with_memory)
-		r = check_file(directory, "state", snapshot->parts, err);
+	names = kept_files(snapshot->parts, with_memory);
+	r = 0;
+	STRV_EACH (names, it)
+		if (r == 0)
+			r = check_file(directory, *it, snapshot->parts, err);
 	if (r == 0 && with_memory)
 		r = make_ram(directory, snapshot->parts, err);
 	if (r < 0)
 		return r;
-	text = marker_text(directory);
+	text = marker_text(directory, snapshot->parts);
 	if (text && with_memory)
 		file_write_atomic(marker_path, text, strlen(text), 0600, false, NULL);
 	return 0;

@@ -3,6 +3,7 @@
  * The files of a snapshot, $HULL_ROOT/snapshots/<uuid>/:
  *
  *	scratch.img	the container's disk
+ *	volume-N.img	the volume of its mount N, if it is kept (volume_copies.h)
  *	saved.json	the machine (vm/saved.h); this and what follows: if it ran
  *	state		of its devices
  *	memory		what of its memory differs from base (vm/ram_delta.h)
@@ -21,10 +22,11 @@
 
 /* snapshots/<uuid>; owned by the caller. */
 char *snapshot_directory(const struct engine *engine, const char *uuid);
-/* Makes of a directory with a saved machine and its scratch.img one of a snapshot, synced; template
- * (may be NULL) is the memory of the machine's template. *ret_parts is a new reference. */
+/* Makes of a directory with a saved machine and its disks (volumes: volume_copies.h) one of a
+ * snapshot, synced; template (may be NULL) is the memory of the machine's template. *ret_parts is a
+ * new reference. */
 int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
-			  bool has_memory, json_t **ret_parts, struct err *err);
+			  json_t *volumes, bool has_memory, json_t **ret_parts, struct err *err);
 /* Checks what is needed, and makes the cache. -EBADMSG: damaged. */
 int snapshot_files_prepare(struct engine *engine, const struct snapshot *snapshot, bool with_memory,
 			   struct err *err);

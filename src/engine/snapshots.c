@@ -20,6 +20,7 @@
 #include "disk/scratch.h"
 #include "engine/copies.h"
 #include "engine/snapshot_files.h"
+#include "engine/volume_copies.h"
 #include "vm/saved.h"
 
 #define NAME_ATTEMPTS 10000
@@ -46,20 +47,27 @@ static int save_running(struct engine *engine, const struct container *container
 			const char *directory, json_t **ret_parts, struct err *err)
 {
 	AUTO_FREE char *template = template_of(engine, &container->config);
+	AUTO_JSON json_t *volumes = NULL;
 	struct ctl_saved saved;
 	int r = copies_save(engine, container, directory, &saved, err);
 
-	return r < 0 ? r : snapshot_files_finish(engine, directory, template, true, ret_parts, err);
+	if (r == 0)
+		r = volume_copies_describe(engine, &container->config, directory, &volumes, err);
+	return r < 0 ? r
+		     : snapshot_files_finish(engine, directory, template, volumes, true, ret_parts,
+					     err);
 }
 
-/* The disk alone, of a container that nobody starts meanwhile. */
+/* The disks alone, of a container that nobody starts meanwhile. */
 static int save_stopped(struct engine *engine, const struct container *container,
-			const char *directory, json_t **ret_parts, struct err *err)
+			const char *directory, bool with_volumes, json_t **ret_parts,
+			struct err *err)
 {
 	AUTO_FREE char *dir = launch_container_dir(engine->root, container->uuid);
 	AUTO_FREE char *from = path_join(dir, "scratch.img");
 	AUTO_FREE char *to = path_join(directory, "scratch.img");
 	AUTO_CLOSE int lock = -1;
+	AUTO_JSON json_t *volumes = NULL;
 	int r = container_lock(engine, container, &lock, err);
 
 	if (r < 0)
@@ -68,7 +76,13 @@ static int save_stopped(struct engine *engine, const struct container *container
 		return err_set(err, -ENOENT, "container %s has not run: there is nothing to keep",
 			       container->config.id);
 	r = scratch_copy(from, to, err);
-	return r < 0 ? r : snapshot_files_finish(engine, directory, NULL, false, ret_parts, err);
+	if (r == 0 && with_volumes)
+		r = volume_copies_save(engine, container, directory, err);
+	if (r == 0)
+		r = volume_copies_describe(engine, &container->config, directory, &volumes, err);
+	return r < 0 ? r
+		     : snapshot_files_finish(engine, directory, NULL, volumes, false, ret_parts,
+					     err);
 }
 
 /* "web-1", "web-2" …: the first that is free. */
@@ -111,19 +125,24 @@ static int keep(struct engine *engine, const char *directory, const struct snaps
 	return r;
 }
 
-static int refuse_mounts(const struct container *container, struct err *err)
+/* Its memory knows what is on the disks that it writes to: one without the other is no state. */
+static int require_volumes(struct engine *engine, const struct container *container,
+			   struct err *err)
 {
-	VEC_EACH (&container->config.mounts, it)
-		if (str_eq(it->type, "volume") && container_is_active(container))
-			return err_set(err, -ENOTSUP,
-				       "container %s cannot be copied while it runs: its volume "
-				       "'%s' cannot be in two machines",
-				       container->config.id, it->source);
-	return 0;
+	const char *written = container_is_active(container)
+				      ? volume_copies_written(engine, &container->config)
+				      : NULL;
+
+	return written ? err_set(err, -ENOTSUP,
+				 "container %s runs and can write to volume '%s': add "
+				 "--volumes to keep it too",
+				 container->config.id, written)
+		       : 0;
 }
 
 static int create_in(struct engine *engine, const struct container *container,
-		     const char *directory, const char *name, char **ret_name, struct err *err)
+		     const char *directory, const struct snapshot_options *options, char **ret_name,
+		     struct err *err)
 {
 	CLEANUP(snapshot_release) struct snapshot snapshot = { 0 };
 	AUTO_JSON json_t *config = container_config_to_json(&container->config);
@@ -136,10 +155,12 @@ static int create_in(struct engine *engine, const struct container *container,
 	if (r == 0)
 		r = snapshot.has_memory
 			    ? save_running(engine, container, directory, &snapshot.parts, err)
-			    : save_stopped(engine, container, directory, &snapshot.parts, err);
+			    : save_stopped(engine, container, directory, options->volumes,
+					   &snapshot.parts, err);
 	if (r < 0)
 		return r;
-	snapshot.name = name ? xstrdup(name) : choose_name(engine, container->config.id);
+	snapshot.name =
+		options->name ? xstrdup(options->name) : choose_name(engine, container->config.id);
 	snapshot.container_uuid = xstrdup(container->uuid);
 	snapshot.created_at = time(NULL);
 	r = keep(engine, directory, &snapshot, err);
@@ -148,19 +169,19 @@ static int create_in(struct engine *engine, const struct container *container,
 	return r;
 }
 
-int engine_snapshot_create(struct engine *engine, const char *container_id, const char *name,
+int engine_snapshot_create(struct engine *engine, const struct snapshot_options *options,
 			   char **ret_name, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
 	AUTO_FREE char *directory = NULL;
 	AUTO_FREE char *lock_path = NULL;
 	AUTO_CLOSE int lock = -1;
-	int r = engine_get(engine, container_id, &container, err);
+	int r = engine_get(engine, options->container, &container, err);
 
-	if (r == 0 && name)
-		r = check_new_name(engine, name, err);
-	if (r == 0)
-		r = refuse_mounts(container, err);
+	if (r == 0 && options->name)
+		r = check_new_name(engine, options->name, err);
+	if (r == 0 && !options->volumes)
+		r = require_volumes(engine, container, err);
 	if (r == 0 && container->state == CONTAINER_SUSPENDED)
 		return err_set(err, -EINVAL, "container %s is suspended; 'hull resume' it first",
 			       container->config.id);
@@ -169,7 +190,7 @@ int engine_snapshot_create(struct engine *engine, const char *container_id, cons
 	if (r < 0)
 		return r;
 	lock_path = xasprintf("%s.lock", directory);
-	r = create_in(engine, container, directory, name, ret_name, err);
+	r = create_in(engine, container, directory, options, ret_name, err);
 	path_remove_tree(directory, NULL);
 	unlink(lock_path);
 	return r;
@@ -235,12 +256,11 @@ int engine_snapshot_delete(struct engine *engine, const char *name, char **ret_n
 
 /* Whether its memory can be used here: why not, and what can. */
 static int check_memory(struct engine *engine, const struct snapshot *snapshot,
-			const char *directory, struct err *err)
+			const char *directory, struct saved *ret_saved, struct err *err)
 {
 	CLEANUP(machine_release) struct machine machine = { 0 };
 	const struct machine_needs needs = machine_needs_of(engine, &snapshot->config);
 	AUTO_JSON json_t *description = NULL;
-	struct saved saved;
 	struct err reason = { 0 };
 	int r = machine_choose(engine, &needs, &machine, err);
 
@@ -248,12 +268,12 @@ static int check_memory(struct engine *engine, const struct snapshot *snapshot,
 		return r;
 	r = saved_read(directory, &description, &reason);
 	if (r == 0)
-		r = saved_check(description, machine.qemu, &saved, &reason);
+		r = saved_check(description, machine.qemu, ret_saved, &reason);
 	if (r == 0)
 		r = snapshot_files_prepare(engine, snapshot, true, &reason);
 	return r < 0 ? err_set(err, r,
 			       "the machine of snapshot %s cannot be used: %s; 'hull snapshot "
-			       "restore --disks-only' restores its disk",
+			       "restore --disks-only' restores its disks",
 			       snapshot->name, reason.message)
 		     : 0;
 }
@@ -262,8 +282,10 @@ static int start_copies(struct engine *engine, const struct snapshot *snapshot,
 			struct copies *copies, char ***ret_ids, struct err *err)
 {
 	AUTO_FREE char *directory = snapshot_directory(engine, snapshot->uuid);
-	int r = check_memory(engine, snapshot, directory, err);
+	struct saved saved;
+	int r = check_memory(engine, snapshot, directory, &saved, err);
 
+	copies->volumes = json_get_array(snapshot->parts, "volumes");
 	copies->config = &snapshot->config;
 	copies->directory = directory;
 	copies->origin = snapshot->name;
@@ -294,6 +316,7 @@ static int restore_disk(struct engine *engine, const struct snapshot *snapshot,
 	const struct copies copies = { .config = &snapshot->config,
 				       .directory = directory,
 				       .origin = snapshot->name,
+				       .volumes = json_get_array(snapshot->parts, "volumes"),
 				       .count = 1,
 				       .name = name };
 	int r = snapshot_files_prepare(engine, snapshot, false, err);
@@ -329,6 +352,8 @@ static int restore_in_place(struct engine *engine, const struct snapshot *snapsh
 			    const char *directory, bool with_memory, char **ret_id, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
+	const json_t *volumes = json_get_array(snapshot->parts, "volumes");
+	struct saved saved;
 	int r = containers_get_uuid(engine->store, snapshot->container_uuid, &container, NULL);
 
 	if (r < 0)
@@ -337,10 +362,11 @@ static int restore_in_place(struct engine *engine, const struct snapshot *snapsh
 			       snapshot->name);
 	r = container_truth(engine, container, err);
 	if (r == 0)
-		r = with_memory ? check_memory(engine, snapshot, directory, err)
+		r = with_memory ? check_memory(engine, snapshot, directory, &saved, err)
 				: snapshot_files_prepare(engine, snapshot, false, err);
 	if (r == 0)
-		r = copies_replace(engine, container, directory, with_memory, err);
+		r = copies_replace(engine, container, directory, volumes,
+				   with_memory ? &saved.devices : NULL, err);
 	if (r == 0)
 		*ret_id = xstrdup(container->config.id);
 	return r;

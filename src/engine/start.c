@@ -20,6 +20,7 @@
 #include "disk/scratch.h"
 #include "engine/files.h"
 #include "engine/networks.h"
+#include "engine/volume_copies.h"
 #include "shim/client.h"
 #include "shim/launch.h"
 #include "shim/session.h"
@@ -243,12 +244,13 @@ static int launch_container(struct engine *engine, const struct container *conta
 	if (r < 0)
 		return r;
 	fill_launch(engine, container, &machine, stdio, launch);
-	r = container_attach_volumes(engine, container, launch, err);
-	if (r < 0)
-		return r;
-	r = container->state == CONTAINER_SUSPENDED
-		    ? fill_resume(engine, container, &machine, launch, err)
-		    : fill_start(engine, container, &machine, launch, ret_plain, err);
+	/* It says which slots its volumes are in. */
+	if (container->state == CONTAINER_SUSPENDED)
+		r = fill_resume(engine, container, &machine, launch, err);
+	if (r == 0)
+		r = container_attach_volumes(engine, container, launch, err);
+	if (r == 0 && container->state != CONTAINER_SUSPENDED)
+		r = fill_start(engine, container, &machine, launch, ret_plain, err);
 	if (r == 0) {
 		log_timeline("hull: launch ready");
 		r = spawn_shim(engine, launch, lock_fd, ret_client, err);
@@ -256,6 +258,26 @@ static int launch_container(struct engine *engine, const struct container *conta
 	launch_unlock_volumes(launch); /* the shim's now */
 	launch_release_secrets(launch);
 	return r;
+}
+
+static void move_volumes(struct launch *from, struct launch *to)
+{
+	VEC_EACH (&from->volumes, it)
+		VEC_PUSH(&to->volumes, *it);
+	VEC_FREE(&from->volumes);
+}
+
+/* What it writes to is its own; what it reads has to be as it was. */
+static int attach_copy(struct engine *engine, const struct container *container,
+		       const struct copy_start *copy, struct launch *launch, struct err *err)
+{
+	int r = 0;
+
+	if (copy->attached)
+		move_volumes(copy->attached, launch);
+	else
+		r = container_attach_volumes(engine, container, launch, err);
+	return r < 0 ? r : volume_copies_check(copy->volumes, launch, err);
 }
 
 int launch_copy(struct engine *engine, const struct container *container, int lock_fd,
@@ -284,6 +306,8 @@ int launch_copy(struct engine *engine, const struct container *container, int lo
 	    machine_template(engine, &machine, &template, NULL) == 0)
 		launch.template_directory = xstrdup(template.directory);
 	r = state_fill_launch(engine, &machine, &launch, err);
+	if (r == 0)
+		r = attach_copy(engine, container, copy, &launch, err);
 	return r < 0 ? r : spawn_shim(engine, &launch, lock_fd, ret_client, err);
 }
 

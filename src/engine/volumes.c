@@ -139,8 +139,9 @@ static int describe(const struct volume_options *options, struct volume *volume,
 
 /* --- making it --- */
 
+/* from: the disk that becomes the volume's; NULL: an empty one. */
 static int make_files(const struct engine *engine, const struct volume *volume,
-		      uint32_t journal_mib, const char *dir, struct err *err)
+		      uint32_t journal_mib, const char *from, const char *dir, struct err *err)
 {
 	AUTO_FREE char *templates = path_join(engine->root, "scratch");
 	AUTO_FREE char *disk = path_join(dir, "disk.img");
@@ -149,7 +150,9 @@ static int make_files(const struct engine *engine, const struct volume *volume,
 
 	if (r < 0)
 		return r;
-	if (volume->kind == VOLUME_DIRECTORY)
+	if (from)
+		r = rename(from, disk) < 0 ? -errno : 0;
+	else if (volume->kind == VOLUME_DIRECTORY)
 		r = path_make_dirs(data, 0755, err);
 	else
 		r = volume_disk_create(templates, disk, volume->size_bytes, journal_mib, err);
@@ -160,7 +163,7 @@ static int make_files(const struct engine *engine, const struct volume *volume,
 
 /* By the holder of volumes_lock, once it is known that there is no such row. */
 static int make(struct engine *engine, const struct volume *volume, uint32_t journal_mib,
-		struct err *err)
+		const char *from, struct err *err)
 {
 	AUTO_FREE char *dir = volume_dir(engine->root, volume->name);
 	AUTO_FREE char *making = volume_dir(engine->root, ".making");
@@ -169,7 +172,7 @@ static int make(struct engine *engine, const struct volume *volume, uint32_t jou
 	if (r == 0)
 		r = path_remove_tree(making, err);
 	if (r == 0)
-		r = make_files(engine, volume, journal_mib, making, err);
+		r = make_files(engine, volume, journal_mib, from, making, err);
 	if (r == 0 && (rename(making, dir) < 0 || (r = file_sync_parent(dir)) < 0))
 		r = err_set(err, r < 0 ? r : -errno, "cannot make volume '%s': %m", volume->name);
 	if (r == 0)
@@ -195,10 +198,16 @@ int volumes_make(struct engine *engine, const struct volume_options *options, ch
 	if (r == 0)
 		return err_set(err, -EEXIST, "volume already exists: %s", volume.name);
 	if (r == -ENOENT)
-		r = make(engine, &volume, journal_mib, err);
+		r = make(engine, &volume, journal_mib, NULL, err);
 	if (r == 0)
 		*ret_name = xstrdup(volume.name);
 	return r;
+}
+
+int volumes_make_of(struct engine *engine, const struct volume *volume, const char *disk,
+		    struct err *err)
+{
+	return make(engine, volume, 0, disk, err);
 }
 
 int engine_volume_create(struct engine *engine, const struct volume_options *options,

@@ -13,6 +13,7 @@
  * running. The saved machine of a suspended container is used up when it is brought back: from the
  * moment its processes may run, its disk is ahead of that memory.
  */
+#include "shim/saved_disks.h"
 #include "shim/shares.h"
 #include "shim/shim.h"
 
@@ -38,31 +39,24 @@
 #define FREEZE_DEADLINE_MS 10000
 #define FLUSH_MS 2000
 #define ROOM_LEFT (16u << 20) /* bytes of the disk, for the container to go on */
-#define DISK_TICK_NS 20000000
 
 struct saving {
 	bool suspend;
 	char *directory;              /* owned; being filled */
 	int ram_fd;                   /* owned */
 	struct ram_copy *ram;         /* owned */
+	struct saved_disks *disks;    /* owned */
 	struct loop_source *deadline; /* owned; of the guest's answer */
 	uint64_t freeze_ns;
-	struct timespec disk_time; /* when the copy of the disk began, on the clock of its file */
 	struct ctl_saved result;
 };
-
-static char *scratch_path(const struct shim *shim)
-{
-	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
-
-	return path_join(dir, "scratch.img");
-}
 
 static struct saving *saving_free(struct saving *saving)
 {
 	if (!saving)
 		return NULL;
 	ram_copy_free(saving->ram);
+	saved_disks_free(saving->disks);
 	if (saving->ram_fd >= 0)
 		close(saving->ram_fd);
 	loop_remove(saving->deadline);
@@ -149,50 +143,6 @@ static int send_freeze(struct shim *shim, struct err *err)
 	return 0;
 }
 
-/* What the machine has written is on its way: stopping it waits for little then. */
-static void sync_disk(const struct shim *shim)
-{
-	AUTO_FREE char *path = scratch_path(shim);
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0)
-		fdatasync(fd);
-}
-
-static int copy_disk(struct shim *shim, struct err *err)
-{
-	struct saving *saving = shim->saving;
-	AUTO_FREE char *from_path = scratch_path(shim);
-	AUTO_FREE char *to_path = path_join(saving->directory, "scratch.img");
-	AUTO_CLOSE int from = open(from_path, O_RDONLY | O_CLOEXEC);
-	AUTO_CLOSE int to = -1;
-	int r;
-
-	unlink(to_path);
-	to = open(to_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	clock_gettime(CLOCK_REALTIME_COARSE, &saving->disk_time);
-	r = from < 0 || to < 0 ? -errno : fd_clone_file(from, to);
-	return r < 0 ? err_set(err, r, "cannot copy the container's disk: %m") : 0;
-}
-
-/* The file's time is that of a clock which ticks a hundred times a second at least: what was
- * written in the tick in which the copy began may not be in it. */
-static bool has_disk_changed(const struct shim *shim)
-{
-	AUTO_FREE char *path = scratch_path(shim);
-	const struct timespec *then = &shim->saving->disk_time;
-	struct stat st;
-
-	return stat(path, &st) < 0 ||
-	       (st.st_mtim.tv_sec - then->tv_sec) * 1000000000 + st.st_mtim.tv_nsec >=
-		       then->tv_nsec - DISK_TICK_NS;
-}
-
-static int update_disk(struct shim *shim, struct err *err)
-{
-	return has_disk_changed(shim) ? copy_disk(shim, err) : 0;
-}
-
 /* What a shared directory's files are is the host's to know, and changes without the machine. */
 static int refuse_shares(const struct shim *shim, struct err *err)
 {
@@ -215,19 +165,17 @@ static int refuse_shares(const struct shim *shim, struct err *err)
 static int check_room(struct shim *shim, struct err *err)
 {
 	struct saving *saving = shim->saving;
-	AUTO_FREE char *disk = scratch_path(shim);
 	AUTO_FREE char *wanted = NULL;
 	AUTO_FREE char *there = NULL;
 	struct statvfs fs;
-	struct stat st;
 	uint64_t needed = 0;
 	uint64_t room;
 	int r = ram_copy_estimate(saving->ram, &needed, err);
 
 	if (r < 0)
 		return r;
-	if (!saving->suspend && stat(disk, &st) == 0)
-		needed += (uint64_t)st.st_blocks * 512;
+	if (!saving->suspend)
+		needed += saved_disks_bytes(saving->disks);
 	if (statvfs(saving->directory, &fs) < 0)
 		return err_set(err, -errno, "cannot look at '%s': %m", saving->directory);
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -262,9 +210,10 @@ static int begin(struct shim *shim, struct err *err)
 		r = ram_copy_pass(saving->ram, err);
 	if (r < 0)
 		return r;
-	sync_disk(shim);
+	/* Stopping the machine waits for little then. */
+	saved_disks_sync(saving->disks);
 	if (!saving->suspend)
-		r = copy_disk(shim, err);
+		r = saved_disks_copy(saving->disks, saving->directory, err);
 	if (r < 0)
 		return r;
 	log_timeline("shim: memory copied once");
@@ -283,7 +232,10 @@ static int start_saving(struct client *client, char *directory, bool suspend)
 		return 0;
 	}
 	shim->saving = xcalloc(1, sizeof(*shim->saving));
-	*shim->saving = (struct saving){ .suspend = suspend, .directory = directory, .ram_fd = -1 };
+	*shim->saving = (struct saving){ .suspend = suspend,
+					 .directory = directory,
+					 .ram_fd = -1,
+					 .disks = saved_disks_new(&shim->launch) };
 	client->wants_saved = true;
 	if (begin(shim, &err) < 0)
 		give_up(shim, &err);
@@ -336,7 +288,7 @@ static int save_stopped(struct shim *shim, struct err *err)
 		r = save_devices(shim, err);
 	log_timeline("shim: devices saved");
 	if (r == 0 && !saving->suspend)
-		r = update_disk(shim, err);
+		r = saved_disks_update(saving->disks, saving->directory, err);
 	saving->result.changed_pages = ram_copy_changed_pages(saving->ram);
 	return r;
 }
@@ -383,7 +335,7 @@ static int finish_suspend(struct shim *shim, struct err *err)
 
 	if (r < 0)
 		return r;
-	sync_disk(shim);
+	saved_disks_sync(saving->disks);
 	r = path_remove_tree(name, err);
 	if (r < 0)
 		return r;

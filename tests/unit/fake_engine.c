@@ -317,12 +317,13 @@ int engine_suspend(struct engine *engine, const char *id, struct err *err)
 	return check(id, err);
 }
 
-int engine_snapshot_create(struct engine *engine, const char *container, const char *name,
+int engine_snapshot_create(struct engine *engine, const struct snapshot_options *options,
 			   char **ret_name, struct err *err)
 {
-	CALLED("snapshot create %s %s\n", container, str_or(name, "-"));
-	*ret_name = xstrdup(str_or(name, "web-1"));
-	return check(container, err);
+	CALLED("snapshot create %s %s%s\n", options->container, str_or(options->name, "-"),
+	       options->volumes ? " volumes" : "");
+	*ret_name = xstrdup(str_or(options->name, "web-1"));
+	return check(options->container, err);
 }
 
 int engine_snapshot_list(struct engine *engine, struct snapshot_list *ret_list, struct err *err)

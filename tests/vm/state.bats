@@ -288,17 +288,11 @@ fork_value() {
 
 @test "what cannot be forked is said" {
 	fails 1 'Error: container not found: web' hull fork web
-	hull run -d --name web -v data:/data busybox sleep 1000
-	fails 1 "Error: container web cannot be copied: its volume 'data' cannot be in two machines" hull fork web
-	run -0 hull stop -t 0 web
-	run -0 hull volume ls -q
-	hull delete web
 	hull run -d --name web busybox sleep 1000
 	hull run -d --name kid-2 busybox sleep 1000
 	run -1 --separate-stderr hull fork web -n 2 --name kid
 	assert_output kid-1
 	assert_equal "$stderr" 'Error: container with id kid-2 already exists'
-	hull volume delete data
 	run -64 hull fork web --count 0
 	run -64 hull fork web --signal NONE
 }
@@ -370,6 +364,73 @@ snapshot_file() {
 	assert_output ''
 }
 
+# is_in_step CONTAINER: the log in its volume has every line up to now, and goes on.
+is_in_step() {
+	local before
+	before=$(hull exec "$1" sh -c 'wc -l < /d/log')
+	soon hull exec "$1" sh -c "[ \$(wc -l < /d/log) -gt $before ]"
+	run -0 hull exec "$1" awk '$1 != NR' /d/log
+	assert_output ''
+}
+
+@test "volumes are copied with the machine that writes to them" {
+	local file name
+	hull run -d --name db -v data:/d -v data:/again:ro -v ro:/r:ro busybox \
+		sh -c 'i=0; while :; do i=$((i + 1)); echo $i >> /d/log; sleep 0.1; done'
+	soon hull exec db test -s /d/log
+	fails 1 "Error: container db runs and can write to volume 'data': add --volumes to keep it too" hull snapshot create db
+	run -0 hull snapshot create --volumes --name keep db
+	run -0 hull fork db -n 2 --name kid
+	run -0 hull snapshot restore keep --name back
+	for name in db kid-1 kid-2 back; do
+		is_in_step "$name"
+		hull exec "$name" sh -c "echo $name > /d/own"
+	done
+	for name in db kid-1 kid-2 back; do
+		run -0 hull exec "$name" cat /again/own
+		assert_output "$name"
+	done
+	run -0 hull volume ls --format json
+	assert_equal "$(jq '[.[] | select(.configuration.labels["hull.copy-of"] == "data")] | length' <<< "$output")" 3
+	# Unmounted, mounted: the file system of a copy is whole.
+	run -0 hull stop -t 0 kid-1
+	hull start kid-1
+	run -0 hull exec kid-1 cat /d/own
+	assert_output kid-1
+	# In place: not while another has it, and then what was in it.
+	hull stop -t 0 db
+	hull run -d --name other -v data:/d busybox sh -c 'echo none >> /d/log; sleep 1000'
+	run -1 --separate-stderr hull snapshot restore --in-place keep
+	[[ $stderr == "Error: volume 'data' is in use by container other"* ]]
+	assert_equal "$(state_of db)" stopped
+	hull delete -f other
+	run -0 hull snapshot restore --in-place keep
+	assert_output db
+	is_in_step db
+	run -1 hull exec db test -e /d/own
+	# What it reads has to be as it was.
+	hull delete -f kid-1 kid-2 back
+	hull stop -t 0 db
+	hull run --rm -v ro:/r busybox true
+	fails 1 "Error: volume 'ro', which its machine has read, has changed since; 'hull snapshot restore --disks-only' restores its disks" \
+		hull snapshot restore keep
+	run -0 hull snapshot restore keep --disks-only --name disks
+	hull start disks
+	is_in_step disks
+	hull delete -f disks
+	file=$(snapshot_file keep volume-0.img)
+	printf x | dd of="$file" bs=1 seek=50000 conv=notrunc status=none
+	fails 1 "Error: snapshot keep: 'volume-0.img' in it is damaged" hull snapshot restore keep --disks-only
+	# Of one that does not run, by choice.
+	run -0 hull snapshot create db --volumes --name still
+	assert_exists "$(snapshot_file still volume-0.img)"
+	run -0 hull snapshot create db --name bare
+	assert_not_exists "$(snapshot_file bare volume-0.img)"
+	hull snapshot delete keep still bare
+	hull delete db
+	hull volume prune > /dev/null
+}
+
 @test "a snapshot's disk alone" {
 	hull run --name web busybox sh -c 'echo mine > /file'
 	run -0 hull snapshot create web --name disk
@@ -400,7 +461,7 @@ snapshot_file() {
 	file=$(snapshot_file warm memory)
 	cp "$file" memory
 	dd if=/dev/urandom of="$file" bs=1 seek=100000 count=16 conv=notrunc status=none
-	fails 1 "Error: the machine of snapshot warm cannot be used: its saved memory is damaged; 'hull snapshot restore --disks-only' restores its disk" \
+	fails 1 "Error: the machine of snapshot warm cannot be used: its saved memory is damaged; 'hull snapshot restore --disks-only' restores its disks" \
 		hull snapshot restore warm
 	truncate -s -100 "$file"
 	run -1 hull snapshot restore warm
