@@ -278,23 +278,33 @@ int str_parse_duration_ms(const char *text, uint64_t *ret_ms)
 		const char *unit;
 		uint64_t ms;
 	} units[] = { { "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 } };
-	const char *rest = NULL;
-	uint64_t milli = 0;
-	uint64_t product;
-	bool fraction;
-	int r = parse_milli(text, &milli, &rest, &fraction);
+	const char *rest = text;
+	uint64_t total = 0;
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(rest, units[i].unit) != 0)
-			continue;
-		if (__builtin_mul_overflow(milli, units[i].ms, &product))
+	do {
+		uint64_t milli = 0;
+		uint64_t product;
+		bool fraction;
+		bool first = rest == text;
+		int r = parse_milli(rest, &milli, &rest, &fraction);
+		size_t length;
+		size_t i = 0;
+
+		if (r < 0)
+			return r;
+		length = strcspn(rest, "0123456789");
+		while (i < ARRAY_SIZE(units) && (strlen(units[i].unit) != length ||
+						 strncmp(rest, units[i].unit, length) != 0))
+			i++;
+		if (i == ARRAY_SIZE(units) || (!first && length == 0))
+			return -EINVAL;
+		if (__builtin_mul_overflow(milli, units[i].ms, &product) ||
+		    __builtin_add_overflow(total, product / 1000, &total))
 			return -ERANGE;
-		*ret_ms = product / 1000;
-		return 0;
-	}
-	return -EINVAL;
+		rest += length;
+	} while (*rest);
+	*ret_ms = total;
+	return 0;
 }
 
 char *str_size(uint64_t bytes)

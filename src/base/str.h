@@ -61,7 +61,7 @@ int str_parse_i64(const char *text, int64_t *ret_value);
 /* A size in bytes: digits (a fraction is allowed with a suffix), then K M G T P, binary, optional
  * "b" or "ib", case-insensitive. */
 int str_parse_size(const char *text, uint64_t *ret_bytes);
-/* A duration in milliseconds: "1.5s", "300ms", "2m", "1h", bare digits are seconds. */
+/* A duration in milliseconds: "1.5s", "300ms", "2m", "1h30m", bare digits are seconds. */
 int str_parse_duration_ms(const char *text, uint64_t *ret_ms);
 
 /* "12.3 MB"-like text of a number of bytes in binary units ("1.00 GiB"). Owned by the caller. */

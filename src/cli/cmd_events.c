@@ -32,6 +32,8 @@ static void print_text(const struct container_event *event, const char *when)
 	       container->config.image.reference);
 	if (str_eq(event->action, "die") && container->has_exit_code)
 		printf(", exitCode=%d", container->exit_code);
+	if (str_eq(event->action, "health_status"))
+		printf(", health=%s", container_health_names[container->health]);
 	printf(")\n");
 }
 
@@ -47,6 +49,8 @@ static void print_json(const struct container_event *event, const char *when)
 	json_set_string(document, "image", container->config.image.reference);
 	if (str_eq(event->action, "die") && container->has_exit_code)
 		json_object_set_new(document, "exitCode", json_integer(container->exit_code));
+	if (str_eq(event->action, "health_status"))
+		json_set_string(document, "health", container_health_names[container->health]);
 	text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
 	printf("%s\n", text);
 }

@@ -24,7 +24,7 @@ static const struct option_spec list_options[] = {
 		   "how to print them (default table)"),
 	OPT_LIST("filter", 0, "KEY=VALUE", struct list_options, filters,
 		 "list those that fit: name=TEXT, id=PREFIX, status=STATE, label=KEY[=VALUE], "
-		 "ancestor=IMAGE"),
+		 "ancestor=IMAGE, health=STATUS"),
 	OPT_END,
 };
 
@@ -45,6 +45,11 @@ static bool filter_id(const struct container *container, const char *value)
 static bool filter_status(const struct container *container, const char *value)
 {
 	return str_eq(container_state_names[container->state], value);
+}
+
+static bool filter_health(const struct container *container, const char *value)
+{
+	return str_eq(container_health_names[container->health], value);
 }
 
 static bool filter_label(const struct container *container, const char *value)
@@ -72,7 +77,7 @@ static const struct {
 } filters[] = {
 	{ "name", filter_name },         { "id", filter_id },
 	{ "status", filter_status },     { "label", filter_label },
-	{ "ancestor", filter_ancestor },
+	{ "ancestor", filter_ancestor }, { "health", filter_health },
 };
 
 static filter_fn find_filter(const char *text, const char **ret_value)
@@ -136,6 +141,16 @@ static void print_address(struct table *table, struct engine *engine,
 	table_cell(table, address);
 }
 
+static void print_state(struct table *table, const struct container *container)
+{
+	const char *state = container_state_names[container->state];
+
+	if (container->health && cli_fits_active(container))
+		table_cellf(table, "%s (%s)", state, container_health_names[container->health]);
+	else
+		table_cell(table, state);
+}
+
 static void print_table(struct engine *engine, const struct container_list *list)
 {
 	static const char *const headings[] = { "ID",   "IMAGE",  "OS",      "ARCH",  "STATE", "IP",
@@ -154,7 +169,7 @@ static void print_table(struct engine *engine, const struct container_list *list
 		table_cell(table, config->image.reference);
 		table_cell(table, config->platform.os);
 		table_cell(table, config->platform.architecture);
-		table_cell(table, container_state_names[container->state]);
+		print_state(table, container);
 		print_address(table, engine, container);
 		table_cellf(table, "%u", config->cpus);
 		table_cell(table, memory);

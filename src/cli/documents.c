@@ -43,6 +43,7 @@ static json_t *networks_of(struct engine *engine, const struct container *contai
 json_t *document_of_container(struct engine *engine, const struct container *container)
 {
 	json_t *configuration = container_config_to_json(&container->config);
+	json_t *health = engine_container_health(engine, container);
 	json_t *status = json_object();
 	json_t *document = json_object();
 
@@ -50,6 +51,8 @@ json_t *document_of_container(struct engine *engine, const struct container *con
 	json_set_string(status, "state", container_state_names[container->state]);
 	json_object_set_new(status, "networks", networks_of(engine, container));
 	set_time(status, "startedDate", container->started_at);
+	if (health)
+		json_object_set_new(status, "health", health);
 	if (container->has_exit_code)
 		json_object_set_new(status, "exitCode", json_integer(container->exit_code));
 	json_set_string(document, "id", container->config.id);

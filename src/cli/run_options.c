@@ -80,7 +80,7 @@ static const struct option_spec right_options[] = {
 	{ "Container options", life_options, 0 }, PROCESS_GROUP(OPTS, process),            \
 		{ "Rights and start", right_options, 0 },                                  \
 		{ "Machine and files", resource_options, 0 }, SOCKET_GROUP(OPTS, sockets), \
-		NETWORK_GROUP(OPTS, network), FETCH_GROUP(OPTS, fetch)
+		NETWORK_GROUP(OPTS, network), HEALTH_GROUP(OPTS, health), FETCH_GROUP(OPTS, fetch)
 
 const struct option_group create_groups[] = { CREATE_GROUPS, { 0 } };
 const struct option_group run_groups[] = { { NULL, detach_options, 0 }, CREATE_GROUPS, { 0 } };
@@ -161,6 +161,7 @@ static int apply_lists(const struct run_options *options, struct container_confi
 		r = r < 0 ? r : mount_parse_tmpfs(*it, config, err);
 	STRV_EACH (options->storage_options, it)
 		r = r < 0 ? r : parse_storage_option(*it, &config->storage_bytes, err);
+	r = r < 0 ? r : health_flags_apply(&options->health, &config->health, err);
 	r = r < 0 ? r : socket_flags_apply(&options->sockets, config, err);
 	return r < 0 ? r : network_flags_apply(&options->network, config, err);
 }

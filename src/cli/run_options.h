@@ -4,6 +4,7 @@
 #define CLI_RUN_OPTIONS_H
 
 #include "cli/fetch_options.h"
+#include "cli/health_options.h"
 #include "cli/network_options.h"
 #include "cli/process_options.h"
 #include "cli/socket_options.h"
@@ -12,6 +13,7 @@ struct run_options {
 	struct process_options process;
 	struct network_flags network;
 	struct fetch_flags fetch;
+	struct health_flags health;
 	int pull;
 	/* how it runs */
 	const char *entrypoint, *stop_signal, *restart;

@@ -332,6 +332,9 @@ int engine_create(struct engine *engine, const struct create_options *options, c
 	if (r == 0)
 		r = check_config(config, err);
 	if (r == 0)
+		r = container_resolve_health(&options->config->health, image_process.health_check,
+					     options->image, &config->health, err);
+	if (r == 0)
 		r = container_resolve_mounts(options->config, image_process.volumes, config, err);
 	if (r == 0)
 		r = insert_with_volumes(engine, options, container, err);

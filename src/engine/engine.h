@@ -167,10 +167,14 @@ void process_list_release(struct process_list *list);
 int engine_top(struct engine *engine, const char *id, struct process_list *ret_list,
 	       struct err *err);
 
+/* {status, failingStreak, log[]} of a container that runs and has a health check, a new reference;
+ * or NULL. */
+json_t *engine_container_health(struct engine *engine, const struct container *container);
+
 struct container_event {
 	int64_t time;
 	const char *action; /* create start restart pause unpause stop die suspend resume rename
-			       destroy */
+			       health_status destroy */
 	const struct container *container;
 };
 typedef int (*container_event_fn)(void *ctx, const struct container_event *event);

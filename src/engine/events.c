@@ -84,6 +84,9 @@ static int compare(const struct watcher *watcher, const struct container *before
 		r = tell(watcher, now, "restart");
 	if (r == 0 && now->state != (before ? before->state : CONTAINER_CREATED))
 		r = tell_state(watcher, before ? before->state : CONTAINER_CREATED, now);
+	if (r == 0 && now->health > HEALTH_STARTING &&
+	    now->health != (before ? before->health : HEALTH_NONE))
+		r = tell(watcher, now, "health_status");
 	return r;
 }
 

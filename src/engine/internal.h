@@ -55,6 +55,11 @@ json_t *images_remote_request(const struct engine *engine, const char *reference
 int images_worker(struct engine *engine, const char *verb, json_t *request, json_t **ret_result,
 		  struct err *err);
 
+/* health.c: the check that a container has, of its image's (Docker's "Healthcheck", or NULL) and of
+ * what was given: whatever is set there wins; a test "NONE" is none. */
+int container_resolve_health(const struct health_config *given, const json_t *image_check,
+			     const char *image, struct health_config *health, struct err *err);
+
 /* machine.c: which machine a container of these needs. */
 struct machine {
 	struct machine_shape shape; /* borrows from the members below */

@@ -133,6 +133,7 @@ static int repair(struct engine *engine, struct container *container, struct err
 	if (container_is_active(fresh) && is_saved(engine, fresh)) {
 		/* Its machine was saved, and its supervisor killed before it could say so. */
 		fresh->state = CONTAINER_SUSPENDED;
+		fresh->health = HEALTH_NONE;
 		r = containers_update(engine->store, fresh, err);
 		if (r < 0 && r != -ENOSPC)
 			return r;
@@ -144,6 +145,7 @@ static int repair(struct engine *engine, struct container *container, struct err
 					       container->config.id);
 		}
 		fresh->state = CONTAINER_STOPPED;
+		fresh->health = HEALTH_NONE;
 		fresh->has_exit_code = true;
 		fresh->exit_code = EXIT_CODE_LOST;
 		fresh->finished_at = time(NULL);

@@ -147,6 +147,64 @@ static int set_words(json_t *config, const char *member, const char *value, bool
 	return 0;
 }
 
+/* --interval=30s and the like in front of a health check's command. */
+static int set_health_option(json_t *check, const char *word)
+{
+	static const struct {
+		const char *option, *member;
+	} times[] = {
+		{ "--interval=", "Interval" },
+		{ "--timeout=", "Timeout" },
+		{ "--start-period=", "StartPeriod" },
+		{ "--start-interval=", "StartInterval" },
+	};
+	const char *retries = str_after(word, "--retries=");
+	uint32_t count = 0;
+	uint64_t ms = 0;
+
+	if (retries && str_parse_u32(retries, &count) == 0)
+		return json_object_set_new(check, "Retries", json_integer(count));
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+		const char *value = str_after(word, times[i].option);
+
+		if (value && str_parse_duration_ms(value, &ms) == 0 && ms < INT64_MAX / 1000000)
+			return json_object_set_new(check, times[i].member,
+						   json_integer((json_int_t)ms * 1000000));
+	}
+	return -EINVAL;
+}
+
+/* NONE, or [OPTION...] CMD and a command in either form. */
+static int set_health(json_t *config, const char *value)
+{
+	AUTO_JSON json_t *check = json_object();
+	json_t *test;
+	int r = 0;
+
+	while (r == 0 && str_starts(value, "--")) {
+		AUTO_FREE char *word = next_word(&value);
+
+		r = set_health_option(check, word);
+		value = skip_space(value);
+	}
+	if (r < 0)
+		return -EINVAL;
+	if (!strcasecmp(value, "NONE")) {
+		test = json_pack("[s]", "NONE");
+	} else {
+		if (strncasecmp(value, "CMD", 3) != 0 || (value[3] != ' ' && value[3] != '\t'))
+			return -EINVAL;
+		value = skip_space(value + 3);
+		test = json_form(value);
+		if (test)
+			json_array_insert_new(test, 0, json_string("CMD"));
+		else
+			test = json_pack("[ss]", "CMD-SHELL", value);
+	}
+	json_object_set_new(check, "Test", test);
+	return json_object_set(config, "Healthcheck", check);
+}
+
 int change_apply(json_t *config, const char *change, struct err *err)
 {
 	const char *word = skip_space(change);
@@ -171,6 +229,8 @@ int change_apply(json_t *config, const char *change, struct err *err)
 		json_set_string(config, "User", value);
 	else if (!strcasecmp(verb, "STOPSIGNAL"))
 		json_set_string(config, "StopSignal", value);
+	else if (!strcasecmp(verb, "HEALTHCHECK"))
+		r = set_health(config, value);
 	else if (!strcasecmp(verb, "EXPOSE"))
 		r = set_words(config, "ExposedPorts", value, true);
 	else if (!strcasecmp(verb, "VOLUME"))
@@ -178,8 +238,8 @@ int change_apply(json_t *config, const char *change, struct err *err)
 	else
 		return err_set(
 			err, -EINVAL,
-			"change '%s' is not one of CMD ENTRYPOINT ENV EXPOSE LABEL STOPSIGNAL "
-			"USER VOLUME WORKDIR",
+			"change '%s' is not one of CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL "
+			"STOPSIGNAL USER VOLUME WORKDIR",
 			change);
 	return r < 0 ? err_set(err, -EINVAL, "change '%s' is malformed", change) : 0;
 }

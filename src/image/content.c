@@ -278,5 +278,6 @@ struct image_process image_process_of(const struct image *image)
 		.exposed_ports = json_get_object(config, "ExposedPorts"),
 		.volumes = json_get_object(config, "Volumes"),
 		.labels = json_get_object(config, "Labels"),
+		.health_check = json_get_object(config, "Healthcheck"),
 	};
 }

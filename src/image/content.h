@@ -77,6 +77,7 @@ struct image_process {
 	json_t *exposed_ports;                              /* object or NULL */
 	json_t *volumes;                                    /* object or NULL */
 	json_t *labels;                                     /* object or NULL */
+	json_t *health_check;                               /* object or NULL; unchecked */
 };
 struct image_process image_process_of(const struct image *image);
 

@@ -165,6 +165,7 @@ void relay_guest_data(struct shim *shim, uint32_t stream, const uint8_t *data, s
 		return;
 	if (process->id == MSG_PROCESS_MAIN && shim->log)
 		log_writer_add(shim->log, which == MSG_STREAM_STDOUT ? 1 : 2, data, size);
+	healthcheck_output(shim, process->id, data, size);
 	process->outstanding[out_index(which)] += size;
 	for (struct client *client = shim->clients; client; client = client->next) {
 		if (client->process != process || client->dead ||

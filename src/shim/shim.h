@@ -9,6 +9,7 @@
  *	relay.c		processes of the guest and the clients attached to them: bytes both ways
  *	server.c	the control socket: who asks what, and the answers
  *	state.c		the machine saved, and brought back from where it was saved
+ *	healthcheck.c	a command that is run in it once in a while, and what that says (health.h)
  *
  * It holds the container's lock for as long as it lives; whoever finds a row that says "running"
  *with nobody holding the lock knows that the shim died, and with it (parent-death signal) the
@@ -97,6 +98,7 @@ struct shim {
 	bool oom_killed;
 	bool suspended;        /* the container's machine is saved, and what ends is not its life */
 	struct saving *saving; /* owned; NULL: none is under way */
+	struct healthcheck *healthcheck; /* owned; NULL: the container has none, or does not run */
 	uint32_t restarts;
 	uint64_t started_ms; /* monotonic, of this run */
 	uint32_t stop_signal;
@@ -175,6 +177,17 @@ void relay_client_data(struct client *client, const uint8_t *data, size_t size);
 void relay_client_eof(struct client *client);
 void relay_client_reset(struct client *client, uint32_t stream);
 void relay_client_writable(struct client *client);
+
+/* healthcheck.c */
+/* A run begins: of what the row is to say it sets the health. */
+void healthcheck_begin(struct shim *shim);
+/* The container's state has changed: nothing is checked while it is on hold. */
+void healthcheck_follow(struct shim *shim);
+void healthcheck_end(struct shim *shim);
+/* Of any process; those of others are passed over. */
+void healthcheck_output(struct shim *shim, uint32_t process, const uint8_t *data, size_t size);
+void healthcheck_exited(struct shim *shim, uint32_t process, uint32_t status);
+void healthcheck_failed(struct shim *shim, uint32_t process, const struct failure *failure);
 
 /* update.c */
 int update_on_request(struct client *client, const uint8_t *data, size_t size);

@@ -49,6 +49,7 @@ void shim_set_state(struct shim *shim, enum container_state state)
 	if (containers_update(shim->store, shim->container, &err) < 0)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
 			  err.message);
+	healthcheck_follow(shim);
 }
 
 static void set_failure(struct shim *shim, int code, uint32_t status, const char *message)
@@ -99,6 +100,7 @@ static void act_started(struct shim *shim)
 	shim->main_status = STATUS_LOST; /* until it is known better */
 	shim->started_ms = clock_monotonic_ms();
 	shim->container->started_at = time(NULL);
+	healthcheck_begin(shim);
 	shim_set_state(shim, CONTAINER_RUNNING);
 	relay_started(shim, MSG_PROCESS_MAIN);
 	server_begin_copies(shim);
@@ -263,6 +265,7 @@ static int on_failed(struct shim *shim, const uint8_t *data, size_t size)
 	snprintf(failure.message, sizeof(failure.message), "%s", failed.message);
 	err_sanitize(failure.message);
 	if (failed.process > MSG_PROCESS_MAIN) {
+		healthcheck_failed(shim, failed.process, &failure);
 		relay_failed(shim, failed.process, &failure);
 		return 0;
 	}
@@ -282,6 +285,7 @@ static int on_exited(struct shim *shim, const uint8_t *data, size_t size)
 	if (r < 0)
 		return r;
 	if (exited.process != MSG_PROCESS_MAIN) {
+		healthcheck_exited(shim, exited.process, exited.status);
 		relay_exited(shim, exited.process, exited.status, exited.oom_killed);
 		return 0;
 	}
@@ -750,6 +754,7 @@ static void end_run(struct shim *shim)
 {
 	loop_disarm(shim->deadline);
 	state_cancel(shim);
+	healthcheck_end(shim);
 	if (shim->phase == PHASE_BACKOFF || !wants_restart(shim)) {
 		end_for_good(shim);
 		return;

@@ -520,6 +520,15 @@ static const struct member dns_members[] = {
 	{ "options", &kind_strv, CONFIG(dns.options) },
 };
 SHAPE(dns, struct container_config);
+static const struct member health_members[] = {
+	{ "test", &kind_strv, CONFIG(health.test), .optional = true },
+	{ "intervalInMs", &kind_u64, CONFIG(health.interval_ms), .optional = true },
+	{ "timeoutInMs", &kind_u64, CONFIG(health.timeout_ms), .optional = true },
+	{ "startPeriodInMs", &kind_u64, CONFIG(health.start_period_ms), .optional = true },
+	{ "startIntervalInMs", &kind_u64, CONFIG(health.start_interval_ms), .optional = true },
+	{ "retries", &kind_u32, CONFIG(health.retries), .optional = true },
+};
+SHAPE(health, struct container_config);
 static const struct member hull_members[] = {
 	{ "addHosts", &kind_strv, CONFIG(add_hosts), .optional = true },
 	{ "autoRemove", &kind_bool, CONFIG(auto_remove) },
@@ -563,6 +572,7 @@ static const struct member config_members[] = {
 	{ "maskedPaths", &kind_strv, CONFIG(masked_paths), .optional = true },
 	{ "readonlyPaths", &kind_strv, CONFIG(read_only_paths), .optional = true },
 	{ "creationDate", &kind_time, CONFIG(created_at) },
+	{ "healthCheck", &kind_object, 0, &health, .optional = true },
 	{ "origin", &kind_string, CONFIG(origin) },
 	{ "hull", &kind_object, 0, &hull },
 };

@@ -76,6 +76,16 @@ struct secret_config {
 	uint32_t mode;
 };
 
+/* A command that tells whether the container works, and when it is asked. */
+struct health_config {
+	char **test;          /* "CMD" and its words, or "CMD-SHELL" and a line; none: no check */
+	uint64_t interval_ms; /* 0: the default, as of all of these */
+	uint64_t timeout_ms;
+	uint64_t start_period_ms; /* in which failures do not count */
+	uint64_t start_interval_ms;
+	uint32_t retries; /* failures in a row that make it unhealthy */
+};
+
 struct container_config {
 	char *id; /* what users call it: --name, or a UUID */
 	struct {
@@ -116,6 +126,7 @@ struct container_config {
 	bool default_masked_paths, default_read_only_paths; /* true: the defaults of hull apply */
 	char *hostname;                                     /* NULL: the id, cut to 63 */
 	char *kernel;                                       /* --kernel; NULL: the configured one */
+	struct health_config health;
 	char *restart;      /* "no", "on-failure[:N]", … ; NULL: no */
 	int64_t created_at; /* Unix seconds */
 	char *origin;       /* the container or snapshot that it was copied from; NULL */

@@ -16,7 +16,9 @@
 #include "base/vec.h"
 #include "store/db.h"
 
-#define CONTAINER_COLUMNS "uuid, state, started_at, finished_at, exit_code, error, config, id"
+#define CONTAINER_COLUMNS                                                      \
+	"uuid, state, started_at, finished_at, exit_code, error, config, id, " \
+	"health"
 #define AMBIGUOUS_SHOWN 4
 #define BY_PREFIX "(id >= ?1 AND id < ?1 || char(127)) OR (uuid >= ?1 AND uuid < ?1 || char(127))"
 
@@ -26,6 +28,14 @@ const char *const container_state_names[CONTAINER_STATE_COUNT] = {
 	[CONTAINER_STOPPED] = "stopped", [CONTAINER_SUSPENDED] = "suspended",
 };
 static_assert(ARRAY_SIZE(container_state_names) == CONTAINER_STATE_COUNT, "a name for each state");
+
+const char *const container_health_names[CONTAINER_HEALTH_COUNT] = {
+	[HEALTH_NONE] = "none",
+	[HEALTH_STARTING] = "starting",
+	[HEALTH_HEALTHY] = "healthy",
+	[HEALTH_UNHEALTHY] = "unhealthy",
+};
+static_assert(ARRAY_SIZE(container_health_names) == CONTAINER_HEALTH_COUNT, "a name for each");
 
 void container_free(struct container *container)
 {
@@ -52,6 +62,16 @@ static int state_parse(const char *name, enum container_state *ret_state)
 		}
 	}
 	return -EINVAL;
+}
+
+/* NULL, or what another hull wrote: none. */
+static enum container_health health_parse(const char *name)
+{
+	size_t i = CONTAINER_HEALTH_COUNT - 1;
+
+	while (i > HEALTH_NONE && !str_eq(name, container_health_names[i]))
+		i--;
+	return (enum container_health)i;
 }
 
 static bool is_durable(const struct container *container)
@@ -98,6 +118,7 @@ static int read_row(sqlite3_stmt *statement, struct container **ret_container, s
 	container->finished_at = sqlite3_column_int64(statement, 3);
 	container->has_exit_code = sqlite3_column_type(statement, 4) != SQLITE_NULL;
 	container->exit_code = sqlite3_column_int(statement, 4);
+	container->health = health_parse((const char *)sqlite3_column_text(statement, 8));
 	container->error = db_text(statement, 5);
 	r = read_config((const char *)sqlite3_column_text(statement, 6), &container->config, err);
 	if (r < 0) {
@@ -253,11 +274,13 @@ int containers_update(struct store *store, const struct container *container, st
 	db_set_durable(store, is_durable(container));
 	r = db_change(store, err,
 		      "UPDATE containers SET state = ?2, started_at = ?3, finished_at = ?4,"
-		      " exit_code = iif(?5, ?6, NULL), error = ?7 WHERE uuid = ?1",
-		      "ttiiiit", container->uuid, container_state_names[container->state],
+		      " exit_code = iif(?5, ?6, NULL), error = ?7, health = ?8"
+		      " WHERE uuid = ?1",
+		      "ttiiiitt", container->uuid, container_state_names[container->state],
 		      container->started_at, container->finished_at,
 		      (int64_t)container->has_exit_code, (int64_t)container->exit_code,
-		      container->error);
+		      container->error,
+		      container->health ? container_health_names[container->health] : NULL);
 	return changed_one(r, container->config.id, err);
 }
 

@@ -17,6 +17,16 @@ enum container_state {
 };
 extern const char *const container_state_names[CONTAINER_STATE_COUNT];
 
+/* What its health check says. */
+enum container_health {
+	HEALTH_NONE, /* it has none, or does not run */
+	HEALTH_STARTING,
+	HEALTH_HEALTHY,
+	HEALTH_UNHEALTHY,
+	CONTAINER_HEALTH_COUNT
+};
+extern const char *const container_health_names[CONTAINER_HEALTH_COUNT];
+
 struct container {
 	char uuid[40]; /* names its directories; never changes, unlike config.id */
 	enum container_state state;
@@ -25,7 +35,8 @@ struct container {
 	int64_t finished_at; /* 0 never */
 	bool has_exit_code;
 	int32_t exit_code; /* of the last run */
-	char *error;       /* why the last run failed or ended unexpectedly; NULL */
+	enum container_health health;
+	char *error; /* why the last run failed or ended unexpectedly; NULL */
 };
 
 void container_free(struct container *container);
@@ -46,9 +57,9 @@ struct container_list {
 void container_list_release(struct container_list *list);
 /* All, newest first. */
 int containers_list(struct store *store, struct container_list *ret_list, struct err *err);
-/* Writes state, times, exit code and error of the row. -ENOENT when it is gone. That a container
- * runs, is paused or stops may be forgotten by a power cut, which makes it untrue anyway; so may
- * everything about one that removes itself. Who removes files after leaving `suspended` uses
+/* Writes state, times, exit code, health and error of the row. -ENOENT when it is gone. That a
+ * container runs, is paused or stops may be forgotten by a power cut, which makes it untrue anyway;
+ * so may everything about one that removes itself. Who removes files after leaving `suspended` uses
  * store_begin. */
 int containers_update(struct store *store, const struct container *container, struct err *err);
 /* Writes the configuration (and id: -EEXIST when it is taken). */

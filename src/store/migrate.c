@@ -80,6 +80,8 @@ static const char *const migrations[] = {
 	" config TEXT NOT NULL,"
 	" parts TEXT NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+
+	"ALTER TABLE containers ADD COLUMN health TEXT;", /* NULL: none */
 };
 
 static int read_number(struct store *store, const char *sql, int64_t *ret_value, struct err *err)

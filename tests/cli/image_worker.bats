@@ -355,13 +355,16 @@ layers_made() {
 	bzip2 -k "$BATS_TEST_TMPDIR/r.tar"
 	zstd -q "$BATS_TEST_TMPDIR/r.tar"
 	for suffix in '' .gz .xz .bz2 .zst; do
-		run request import path="$BATS_TEST_TMPDIR/r.tar$suffix" reference=mine changes='["CMD [\"/hello\"]","ENV A=B"]'
+		run request import path="$BATS_TEST_TMPDIR/r.tar$suffix" reference=mine changes='["CMD [\"/hello\"]","ENV A=B","HEALTHCHECK --interval=1s CMD [\"/hello\"]"]'
 		assert_success
 	done
 	[ "$(layers_made)" = 1 ]
 	grep -q '"Cmd":\["/hello"\]' "$ROOT"/content/blobs/sha256/*
-	run request import path="$BATS_TEST_TMPDIR/r.tar" reference=mine changes='["RUN x"]'
-	assert_failure
+	grep -q '"Healthcheck":{"Interval":1000000000,"Test":\["CMD","/hello"\]}' "$ROOT"/content/blobs/sha256/*
+	for change in 'RUN x' 'HEALTHCHECK x' 'HEALTHCHECK --retries=x CMD y' 'HEALTHCHECK --interval=1s'; do
+		run request import path="$BATS_TEST_TMPDIR/r.tar" reference=mine changes="[\"$change\"]"
+		assert_failure
+	done
 	run request import path="$BATS_TEST_TMPDIR/none.tar" reference=mine
 	assert_output --partial 'does not exist'
 	run bash -c "head -c 100000 /dev/urandom | python3 '$SOURCE/tests/images/worker_request.py' '$WORKER' '$ROOT' import reference=x"

@@ -82,6 +82,10 @@ static void test_numbers_and_durations(void **state)
 	assert_int_equal(u, 1500);
 	assert_int_equal(str_parse_duration_ms("2m", &u), 0);
 	assert_int_equal(u, 120000);
+	assert_int_equal(str_parse_duration_ms("1h2m3.5s", &u), 0);
+	assert_int_equal(u, 3723500);
+	assert_int_equal(str_parse_duration_ms("1m30", &u), -EINVAL);
+	assert_int_equal(str_parse_duration_ms("1mm", &u), -EINVAL);
 	assert_int_equal(str_parse_duration_ms("2d", &u), -EINVAL);
 }
 

@@ -38,6 +38,7 @@
 static int paper_agent = -1; /* the shim's end of the agent's socket */
 static bool paper_broken;    /* machines do not start */
 static bool paper_full;      /* their state cannot be saved */
+static bool paper_checked;   /* the container has a health check */
 static uint32_t paper_answer_ms = SHIM_ANSWER_MS;
 
 struct vm {
@@ -203,6 +204,12 @@ static void insert_container(struct stage *stage, bool auto_remove)
 	container.config.cpus = 2;
 	if (paper_broken)
 		container.config.restart = xstrdup("always");
+	if (paper_checked) {
+		strv_push(&container.config.health.test, "CMD-SHELL");
+		strv_push(&container.config.health.test, "is it well");
+		container.config.health.interval_ms = 1;
+		container.config.health.retries = 2;
+	}
 	assert_int_equal(containers_insert(store, &container, NULL), 0);
 	container_config_release(&container.config);
 }
@@ -846,6 +853,80 @@ static void test_commands_at_once_are_limited(void **state)
 
 /* --- the parts --- */
 
+/* Plays the guest for the check that comes next. */
+static void play_check(const struct stage *stage, const char *output, uint32_t status)
+{
+	struct msg_process process;
+	size_t n = guest_receive(stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+
+	assert_int_equal(msg_process_decode(buffer, n, &process), 0);
+	assert_string_equal(process.args[2], "is it well");
+	assert_int_equal(process.flags & (MSG_PROCESS_TTY | MSG_PROCESS_STDIN), 0);
+	guest_started(stage, process.id);
+	guest_output(stage, process.id, output);
+	guest_exited(stage, process.id, status);
+	msg_process_release(&process);
+}
+
+static enum container_health health_in_row(const struct stage *stage)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	CLEANUP(container_freep) struct container *container = NULL;
+
+	assert_int_equal(store_open(stage->root, &store, NULL), 0);
+	assert_int_equal(containers_get_uuid(store, UUID, &container, NULL), 0);
+	return container->health;
+}
+
+static void wait_for_health(const struct stage *stage, enum container_health wanted)
+{
+	for (int i = 0; i < 1000 && health_in_row(stage) != wanted; i++)
+		poll(NULL, 0, 10);
+	assert_int_equal(health_in_row(stage), wanted);
+}
+
+static void set_pause(const struct stage *stage, uint32_t pause)
+{
+	AUTO_SBUF struct sbuf request = { 0 };
+
+	ctl_numbers_encode(pause, 0, &request);
+	assert_int_equal(client_request(client_connect(stage->root, UUID, NULL), CTL_PAUSE,
+					&request, NULL, NULL),
+			 0);
+}
+
+static void test_health_is_checked_while_it_runs(void **state)
+{
+	AUTO_FREE char *file = path_join(*state, "root/containers/" UUID "/health.json");
+	AUTO_FREE char *text = NULL;
+	struct stage stage;
+
+	paper_checked = true;
+	stage_open(&stage, *state, false, 0);
+	paper_checked = false;
+	guest_take_session(&stage);
+	guest_started(&stage, MSG_PROCESS_MAIN);
+	wait_for_health(&stage, HEALTH_STARTING);
+	play_check(&stage, "not yet\n", 1);
+	play_check(&stage, "not\x1b[2Jat all", 1);
+	wait_for_health(&stage, HEALTH_UNHEALTHY);
+	assert_int_equal(file_read(file, 10000, &text, NULL, NULL), 0);
+	assert_non_null(strstr(text, "\"failingStreak\":2"));
+	assert_non_null(strstr(text, "\"output\":\"not?[2Jat all\""));
+	play_check(&stage, "", 0);
+	wait_for_health(&stage, HEALTH_HEALTHY);
+
+	/* Goes on where it was on hold. */
+	set_pause(&stage, 1);
+	set_pause(&stage, 0);
+	play_check(&stage, "", 0);
+	assert_int_equal(health_in_row(&stage), HEALTH_HEALTHY);
+
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
 static void test_log_records_round_trip(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "log");
@@ -1157,6 +1238,7 @@ int main(void)
 		TEST_IN_DIR(test_a_late_reader_gets_all),
 		TEST_IN_DIR(test_a_first_start_that_fails_is_not_tried_again),
 		TEST_IN_DIR(test_commands_at_once_are_limited),
+		TEST_IN_DIR(test_health_is_checked_while_it_runs),
 		TEST_IN_DIR(test_log_records_round_trip),
 		TEST_IN_DIR(test_logs_are_rotated),
 		cmocka_unit_test(test_capabilities),

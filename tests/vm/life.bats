@@ -420,3 +420,26 @@ waiting() {
 	hull stop -t 0 web
 	fails 1 'Error: container web is not running' hull top web
 }
+
+@test "a health check: list, inspect and events tell what it says; nothing is checked on hold" {
+	timeout 100 "$HULL" events > events &
+	local watcher=$!
+	hull run -d --name web --health-cmd 'echo asked >> /asked; cat /health' --health-interval 100ms --health-retries 2 \
+		busybox sleep 1000
+	soon grep -q 'container health_status web (image=.*, health=unhealthy)$' events
+	run -0 hull ls --filter health=unhealthy
+	assert_line --regexp '^web .* running \(unhealthy\) '
+	run -0 jq -r '.[0].status.health | .status, .log[-1].exitCode, .log[-1].output' <<< "$(hull inspect web)"
+	assert_output $'unhealthy\n1\ncat: can\'t open \'/health\': No such file or directory'
+	hull exec web touch /health
+	soon grep -q 'container health_status web (image=.*, health=healthy)$' events
+	hull pause web
+	hull unpause web
+	hull exec web rm /asked
+	soon hull exec web cat /asked
+	hull stop -t 0 web
+	run -0 hull ls -a --filter name=web
+	assert_line --regexp '^web .* stopped  '
+	kill "$watcher"
+	wait "$watcher" || true
+}

@@ -176,14 +176,18 @@ answers() { # URL TEXT
 	local first
 	mkdir -p rootfs/bin && cp "$(command -v busybox)" rootfs/bin/busybox && ln -s busybox rootfs/bin/sh
 	tar -cf image.tar -C rootfs .
-	hull image import image.tar exposing --change 'EXPOSE 18080' --change 'EXPOSE 18053/udp' --change 'CMD ["/bin/busybox","sleep","1000"]' > /dev/null
+	hull image import image.tar exposing --change 'EXPOSE 18080' --change 'EXPOSE 18053/udp' --change 'CMD ["/bin/busybox","sleep","1000"]' \
+		--change 'HEALTHCHECK --interval=90s --retries=2 CMD true' > /dev/null
 	run -0 --separate-stderr hull run -d --name one exposing
 	assert_output one
 	first=$(hull port one 18080)
 	assert_regex "$first" '^127\.0\.0\.1:[0-9]+$'
 	assert_regex "$stderr" "port 18080/tcp is at $first"
 	assert_regex "$stderr" "port 18053/udp is at $(hull port one 18053/udp)"
-	hull run -d --name two exposing 2> /dev/null
+	assert_equal "$(hull inspect one | jq -c '.[0] | .configuration.healthCheck, .status.health.status')" \
+		$'{"intervalInMs":90000,"retries":2,"test":["CMD-SHELL","true"]}\n"starting"'
+	hull run -d --name two --no-healthcheck exposing 2> /dev/null
+	assert_equal "$(hull inspect two | jq -c '.[0] | .configuration.healthCheck, .status.health')" $'null\nnull'
 	run -0 hull port two 18080
 	refute_output "$first"
 	assert_regex "$output" '^127\.0\.0\.1:1[0-9]{4}$'
