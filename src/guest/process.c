@@ -329,7 +329,10 @@ void process_output_reset(struct process *process, uint32_t stream)
 
 	if (output->stream != stream)
 		return;
-	close_output(output); /* the process learns it by SIGPIPE */
+	close_output(
+		output); /* the process learns it by SIGPIPE, or by the hang-up of its terminal */
+	if (process->flags & MSG_PROCESS_TTY)
+		close_input(process);
 	finish_if_over(process);
 }
 

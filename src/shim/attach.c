@@ -46,6 +46,13 @@ static void finish(struct attachment *a, int code)
 	loop_quit(a->loop, 0);
 }
 
+/* The process goes on, terminal and all. */
+static void leave(struct attachment *a)
+{
+	mux_send_control(a->mux, CTL_DETACH, NULL, 0);
+	finish(a, 0);
+}
+
 static void send_numbers(struct attachment *a, uint16_t type, uint32_t first, uint32_t second)
 {
 	AUTO_SBUF struct sbuf payload = { 0 };
@@ -100,7 +107,7 @@ static bool read_input(struct attachment *a)
 	a->held_start = 0;
 	if (detach_keys_feed(&a->keys, chunk, (size_t)n, a->held, &a->held_size)) {
 		a->result.detached = true;
-		finish(a, 0);
+		leave(a);
 		return false;
 	}
 	return flush_held(a);
@@ -171,7 +178,7 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *data, size_t size
 		if (a->options->started)
 			a->options->started(a->options->started_ctx);
 		if (a->options->until_started)
-			finish(a, 0);
+			leave(a);
 		else
 			start_input(a);
 		return 0;

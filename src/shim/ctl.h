@@ -39,8 +39,9 @@ enum ctl_type {
 	CTL_DISCONNECT = 101, /* string: a network that it is to leave */
 	CTL_RENAME = 102,     /* string: what the container is called now */
 	/* while attached */
-	CTL_SIGNAL = 80, /* two u32: signal, 0 */
-	CTL_RESIZE = 81, /* two u32: rows, columns */
+	CTL_SIGNAL = 80,  /* two u32: signal, 0 */
+	CTL_RESIZE = 81,  /* two u32: rows, columns */
+	CTL_DETACH = 103, /* empty: it is left running, and keeps its terminal */
 	/* answers */
 	CTL_OK = 90,
 	CTL_ERROR = 91,       /* u32 errno, u32 exit status (125-127), string message */

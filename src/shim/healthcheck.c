@@ -120,7 +120,7 @@ static void start_check(struct shim *shim)
 		return;
 	}
 	check->process = shim->next_process_id++;
-	relay_add(shim, check->process, false);
+	relay_add(shim, check->process, 0);
 	mux_send_control(shim->guest, MSG_EXEC, out.text, out.length);
 	loop_arm(check->timer, health_timeout_ms(&shim->container->config.health));
 }

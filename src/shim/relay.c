@@ -17,10 +17,11 @@ struct process {
 	struct process *next;
 	struct shim *shim;
 	uint32_t id;
-	bool has_input;
+	uint32_t flags; /* MSG_PROCESS_STDIN, MSG_PROCESS_TTY */
 	bool started;
 	bool input_closed;     /* the guest wants no more of it, or its end was sent */
 	bool abandoned;        /* its client is gone, and no other can come */
+	bool kept;             /* and wants it to keep its terminal */
 	size_t outstanding[2]; /* bytes whose credit the guest has not got back */
 };
 
@@ -53,18 +54,26 @@ bool relay_is_full(const struct shim *shim)
 	return count >= SHIM_PROCESSES_MAX;
 }
 
-struct process *relay_add(struct shim *shim, uint32_t id, bool has_input)
+struct process *relay_add(struct shim *shim, uint32_t id, uint32_t flags)
 {
 	struct process *process = xcalloc(1, sizeof(*process));
 
-	*process = (struct process){
-		.next = shim->processes, .shim = shim, .id = id, .has_input = has_input
-	};
+	*process =
+		(struct process){ .next = shim->processes, .shim = shim, .id = id, .flags = flags };
 	shim->processes = process;
 	mux_open(shim->guest, guest_stream(process, MSG_STREAM_STDIN), 0);
 	mux_open(shim->guest, guest_stream(process, MSG_STREAM_STDOUT), MUX_WINDOW_DEFAULT);
 	mux_open(shim->guest, guest_stream(process, MSG_STREAM_STDERR), MUX_WINDOW_DEFAULT);
 	return process;
+}
+
+void relay_add_main(struct shim *shim)
+{
+	const struct process_config *process = &shim->container->config.process;
+
+	relay_add(shim, MSG_PROCESS_MAIN,
+		  (process->stdin_open ? MSG_PROCESS_STDIN : 0u) |
+			  (process->terminal ? MSG_PROCESS_TTY : 0u));
 }
 
 static void process_remove(struct process *process)
@@ -189,11 +198,24 @@ void relay_guest_eof(struct shim *shim, uint32_t stream)
 
 static void end_input(struct process *process)
 {
-	if (!process->has_input || process->input_closed || !process->started ||
+	if (!(process->flags & MSG_PROCESS_STDIN) || process->input_closed || !process->started ||
 	    !process->shim->guest)
 		return;
 	process->input_closed = true;
 	mux_send_eof(process->shim->guest, guest_stream(process, MSG_STREAM_STDIN));
+}
+
+/* Nobody will come to the process any more: its input ends; a terminal hangs up, as one does whose
+ * window was closed, unless it was left by its detach keys. */
+static void abandon(struct process *process)
+{
+	process->abandoned = true;
+	if (!process->started || !process->shim->guest)
+		return;
+	if (!(process->flags & MSG_PROCESS_TTY))
+		end_input(process);
+	else if (!process->kept)
+		mux_send_reset(process->shim->guest, guest_stream(process, MSG_STREAM_STDOUT));
 }
 
 static void pump_input(struct client *client)
@@ -205,7 +227,7 @@ static void pump_input(struct client *client)
 		return;
 	stream = guest_stream(process, MSG_STREAM_STDIN);
 	while (client->input_size) {
-		ssize_t n = process->input_closed || !process->has_input
+		ssize_t n = process->input_closed || !(process->flags & MSG_PROCESS_STDIN)
 				    ? (ssize_t)client->input_size
 				    : mux_send(process->shim->guest, stream, client->input,
 					       client->input_size);
@@ -319,8 +341,8 @@ void relay_detach(struct client *client)
 	settle(process, 1);
 	/* The container's own process can be attached to again, and waits for that. */
 	if (client->owner && process->id != MSG_PROCESS_MAIN) {
-		process->abandoned = true;
-		end_input(process);
+		process->kept = client->detaches;
+		abandon(process);
 	}
 }
 
@@ -336,7 +358,7 @@ void relay_started(struct shim *shim, uint32_t id)
 			server_send(client, CTL_STARTED, NULL);
 	pump_inputs(process);
 	if (process->abandoned)
-		end_input(process);
+		abandon(process);
 }
 
 static void report_exit(struct process *process, const struct ctl_exited *exited)

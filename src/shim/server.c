@@ -186,7 +186,7 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 	} else if (server_is_answering(client)) {
 		process.id = shim->next_process_id++;
 		msg_process_encode(&process, &out);
-		relay_attach(relay_add(shim, process.id, process.flags & MSG_PROCESS_STDIN), client,
+		relay_attach(relay_add(shim, process.id, process.flags), client,
 			     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
 		r = mux_send_control(shim->guest, MSG_EXEC, out.text, out.length);
 	}
@@ -220,8 +220,8 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 	copy.id = shim->next_process_id++;
 	client->copies = true;
 	msg_copy_encode(&copy, &out);
-	relay_attach(relay_add(shim, copy.id, copy.op == MSG_COPY_WRITE), client,
-		     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
+	relay_attach(relay_add(shim, copy.id, copy.op == MSG_COPY_WRITE ? MSG_PROCESS_STDIN : 0),
+		     client, CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
 	return mux_send_control(shim->guest, MSG_COPY, out.text, out.length);
 }
 
@@ -363,6 +363,13 @@ static int on_process_signal(struct client *client, const uint8_t *data, size_t 
 	return r;
 }
 
+/* By its detach keys: whatever closes the connection next is no hang-up. */
+static int on_detach(struct client *client, const uint8_t *data, size_t size)
+{
+	client->detaches = true;
+	return size ? -EPROTO : 0;
+}
+
 static int on_resize(struct client *client, const uint8_t *data, size_t size)
 {
 	AUTO_SBUF struct sbuf out = { 0 };
@@ -400,6 +407,7 @@ static const struct {
 	{ CTL_RENAME, true, rename_request },
 	{ CTL_SIGNAL, false, on_process_signal },
 	{ CTL_RESIZE, false, on_resize },
+	{ CTL_DETACH, false, on_detach },
 	{ CTL_SUSPEND, true, state_on_suspend },
 	{ CTL_SAVE, true, state_on_save },
 };

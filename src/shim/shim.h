@@ -149,16 +149,20 @@ int state_rejoin(struct shim *shim, struct err *err);
 void state_forget(struct shim *shim);
 
 /* relay.c */
-struct process *relay_add(struct shim *shim, uint32_t id, bool has_input);
+/* flags: MSG_PROCESS_STDIN, MSG_PROCESS_TTY. */
+struct process *relay_add(struct shim *shim, uint32_t id, uint32_t flags);
+/* The container's own process, as it is configured. */
+void relay_add_main(struct shim *shim);
 struct process *relay_find(struct shim *shim, uint32_t id);
 /* Whether there are SHIM_PROCESSES_MAX of them. */
 bool relay_is_full(const struct shim *shim);
 /* Joins the client to the process (flags: enum ctl_attach). owner: its end of input is the
  * process's, and its loss of interest in output too. */
 void relay_attach(struct process *process, struct client *client, uint32_t flags, bool owner);
-/* A process that no other client can come to (an exec's) gets the end of its input. */
 /* Opens the client's streams before there is a process, so that its credit is not lost. */
 void relay_expect(struct client *client, uint32_t flags);
+/* A process that no other client can come to (an exec's) gets the end of its input, or its
+ * terminal hangs up. */
 void relay_detach(struct client *client);
 uint32_t relay_process_id(const struct process *process);
 void relay_started(struct shim *shim, uint32_t id);
@@ -232,6 +236,7 @@ struct client {
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */
 	bool owner;
+	bool detaches; /* it leaves the process alone, with its terminal */
 	uint32_t flags;
 	struct {
 		char *data; /* owned; bytes the client has not taken yet, at most the guest's window

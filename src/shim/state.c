@@ -424,7 +424,7 @@ static int send_rejoin(struct shim *shim, struct err *err)
 	rejoin.session = (const uint8_t *)session.text;
 	rejoin.session_size = session.length;
 	msg_rejoin_encode(&rejoin, &out);
-	relay_add(shim, MSG_PROCESS_MAIN, shim->container->config.process.stdin_open);
+	relay_add_main(shim);
 	r = mux_send_control(shim->guest, MSG_REJOIN, out.text, out.length);
 	return r < 0 ? err_set(err, r, "cannot talk to the guest: %m") : 0;
 }

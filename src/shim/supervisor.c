@@ -480,7 +480,7 @@ static int send_session(struct shim *shim, struct err *err)
 	if (r < 0)
 		return r;
 	if (!shim->launch.files)
-		relay_add(shim, MSG_PROCESS_MAIN, shim->container->config.process.stdin_open);
+		relay_add_main(shim);
 	r = mux_send_control(shim->guest, MSG_SESSION, out.text, out.length);
 	if (r == 0)
 		mux_flush(shim->guest, 0);

@@ -302,6 +302,8 @@ static void guest_send(const struct stage *stage, uint32_t stream, uint16_t type
 	assert_int_equal(fd_write_all(stage->guest, data, size), 0);
 }
 
+static unsigned passed_resets; /* frames of that type that were passed over */
+
 /* The next frame on the stream (0: a control message), passing over credit and others. */
 static size_t guest_receive(const struct stage *stage, uint32_t stream, uint16_t type,
 			    uint8_t *payload, size_t max)
@@ -315,8 +317,10 @@ static size_t guest_receive(const struct stage *stage, uint32_t stream, uint16_t
 		assert_int_equal(fd_read_exact(stage->guest, raw, sizeof(raw)), 0);
 		assert_int_equal(frame_decode(raw, &header), 0);
 		assert_int_equal(fd_read_exact(stage->guest, body, header.length), 0);
-		if (header.stream != stream || header.type != type)
+		if (header.stream != stream || header.type != type) {
+			passed_resets += header.stream && header.type == FRAME_RESET;
 			continue;
+		}
 		assert_true(header.length <= max);
 		memcpy(payload, body, header.length);
 		return header.length;
@@ -617,6 +621,50 @@ static void test_input_of_an_exec_ends_with_its_client(void **state)
 		guest_receive(&stage, MSG_STREAM(id, MSG_STREAM_STDIN), FRAME_EOF, buffer,
 			      sizeof(buffer));
 	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* A terminal hangs up with its client, unless that said that it leaves it. */
+static void test_terminal_of_an_exec_hangs_up_with_its_client(void **state)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	char *args[] = { "sh", NULL };
+	struct stage stage;
+
+	start_detached(&stage, *state);
+	passed_resets = 0;
+	msg_process_encode(&(struct msg_process){ .id = 9,
+						  .args = args,
+						  .flags = MSG_PROCESS_STDIN | MSG_PROCESS_TTY },
+			   &payload);
+	for (uint32_t id = MSG_PROCESS_MAIN + 1; id < MSG_PROCESS_MAIN + 4; id++) {
+		AUTO_CLOSE int client = client_connect(stage.root, UUID, NULL);
+		uint8_t raw[FRAME_HEADER_SIZE];
+		bool is_kept = id == MSG_PROCESS_MAIN + 1;
+		bool is_early = id == MSG_PROCESS_MAIN + 2;
+
+		frame_encode(&(struct frame_header){ (uint32_t)payload.length, 0, CTL_EXEC }, raw);
+		assert_int_equal(fd_write_all(client, raw, sizeof(raw)), 0);
+		assert_int_equal(fd_write_all(client, payload.text, payload.length), 0);
+		guest_receive(&stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+		if (is_kept) {
+			frame_encode(&(struct frame_header){ 0, 0, CTL_DETACH }, raw);
+			assert_int_equal(fd_write_all(client, raw, sizeof(raw)), 0);
+		}
+		if (is_early || is_kept)
+			close(TAKE_FD(client));
+		guest_started(&stage, id);
+		if (client >= 0)
+			assert_int_equal(fd_wait(client, POLLIN, 10000), 1);
+		if (client >= 0)
+			close(TAKE_FD(client));
+		if (!is_kept)
+			guest_receive(&stage, MSG_STREAM(id, MSG_STREAM_STDOUT), FRAME_RESET,
+				      buffer, sizeof(buffer));
+	}
+	assert_int_equal(passed_resets, 0);
 	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
 	guest_clean(&stage);
 	stage_close(&stage);
@@ -1231,6 +1279,7 @@ int main(void)
 		TEST_IN_DIR(test_a_lost_machine_is_told),
 		TEST_IN_DIR(test_exec_and_stop_over_the_control_socket),
 		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
+		TEST_IN_DIR(test_terminal_of_an_exec_hangs_up_with_its_client),
 		TEST_IN_DIR(test_who_asks_a_silent_guest_is_told),
 		TEST_IN_DIR(test_suspend),
 		TEST_IN_DIR(test_a_suspend_that_fails_leaves_it_running),

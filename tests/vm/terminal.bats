@@ -51,6 +51,16 @@ on_terminal() {
 	assert_line 'terminal restored'
 }
 
+@test "exec -t: its terminal hangs up when its client is killed, and stays when it is left" {
+	hull run -d --name term busybox sleep 1000
+	run -0 on_terminal 'expect:# ' 'send:echo $$ > /killed; sleep 777\r' 'expect:777' 'kill:9' -- "$HULL" exec -it term sh
+	assert_line 'status -9'
+	soon hull exec term sh -c '! kill -0 $(cat /killed) && ! pgrep -f "^sleep 777"'
+	run -0 on_terminal 'expect:# ' 'send:echo $$ > /left\r' 'expect:# ' 'send:\x10\x11' -- "$HULL" exec -it term sh
+	assert_line 'status 0'
+	run -0 hull exec term sh -c 'kill -0 $(cat /left)'
+}
+
 @test "--detach-keys names others; the usual ones are then typed through" {
 	run -0 on_terminal 'expect:ready' 'send:\x10\x11\n' 'expect:2 bytes' 'send:\x18' -- \
 		"$HULL" run --name term --detach-keys ctrl-x -it busybox sh -c 'stty -ixon; echo ready; read -r l; echo ${#l} bytes; sleep 1000'
