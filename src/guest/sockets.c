@@ -1,124 +1,176 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's way to end another's connection (SOCK_DESTROY of sock_diag(7)) is switched off in
+ * many kernels, and a module in others. What every kernel has: /proc/net/tcp says which sockets are
+ * connected whereto, /proc/PID/fd whose they are, and a descriptor that was fetched from there can
+ * be disconnected as its owner could do it (connect(2), AF_UNSPEC): the peer gets a reset, and who
+ * waits for it here an error.
+ */
 #include "guest/sockets.h"
 
-#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define BUFFER 16384
 #define SOCKETS_MAX 4096 /* ended at once: those that are left have a kernel that gives them up */
-
-struct request {
-	struct nlmsghdr header;
-	struct inet_diag_req_v2 body;
-};
+#define LINE_MAX_SIZE 512
+#define ADDRESS_DIGITS 32
 
 struct found {
-	struct inet_diag_sockid ids[SOCKETS_MAX];
-	uint8_t families[SOCKETS_MAX];
+	uint64_t inodes[SOCKETS_MAX];
 	size_t count;
 };
 
-static bool is_loopback(uint8_t family, const uint32_t address[4])
-{
-	static const uint32_t mapped[3] = { 0, 0, 0 };
+struct address {
+	uint32_t words[4]; /* in network order, as in memory */
+	size_t count;      /* 1: IPv4, 4: IPv6 */
+};
 
-	if (family == AF_INET)
-		return (ntohl(address[0]) >> 24) == 127;
-	if (memcmp(address, mapped, 8) != 0)
+static bool parse_address(const char *digits, struct address *address)
+{
+	size_t length = strlen(digits);
+
+	if (length != 8 && length != ADDRESS_DIGITS)
 		return false;
-	if (address[2] == htonl(0xffff))
-		return (ntohl(address[3]) >> 24) == 127;
-	return address[2] == 0 && address[3] == htonl(1);
-}
+	address->count = length / 8;
+	for (size_t i = 0; i < address->count; i++) {
+		char word[9];
 
-static bool leaves_the_machine(const struct inet_diag_msg *socket)
-{
-	const uint32_t *from = (const uint32_t *)socket->id.idiag_src;
-	const uint32_t *to = (const uint32_t *)socket->id.idiag_dst;
-
-	return !is_loopback(socket->idiag_family, from) && !is_loopback(socket->idiag_family, to) &&
-	       memcmp(from, to, sizeof(socket->id.idiag_src)) != 0;
-}
-
-static bool is_end_of_dump(const struct nlmsghdr *header)
-{
-	return header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR;
-}
-
-static void list(int fd, uint8_t family, struct found *found)
-{
-	static uint8_t buffer[BUFFER] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct request request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.body = { .sdiag_family = family,
-			  .sdiag_protocol = IPPROTO_TCP,
-			  .idiag_states = ~((1u << TCP_LISTEN) | (1u << TCP_CLOSE) |
-					    (1u << TCP_TIME_WAIT)) },
-	};
-
-	if (send(fd, &request, sizeof(request), 0) < 0)
-		return;
-	for (;;) {
-		ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
-		const struct nlmsghdr *header = (const void *)buffer;
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size <= 0)
-			return;
-		for (; NLMSG_OK(header, (size_t)size); header = NLMSG_NEXT(header, size)) {
-			const struct inet_diag_msg *socket = NLMSG_DATA(header);
-
-			if (is_end_of_dump(header))
-				return;
-			if (found->count == SOCKETS_MAX || !leaves_the_machine(socket))
-				continue;
-			found->ids[found->count] = socket->id;
-			found->families[found->count++] = socket->idiag_family;
-		}
+		memcpy(word, digits + i * 8, 8);
+		word[8] = '\0';
+		address->words[i] = (uint32_t)strtoul(word, NULL, 16);
 	}
+	return true;
 }
 
-static void destroy(int fd, uint8_t family, const struct inet_diag_sockid *id)
+static bool is_loopback(const struct address *address)
 {
-	struct request request = {
-		.header = { .nlmsg_len = sizeof(request),
-			    .nlmsg_type = SOCK_DESTROY,
-			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
-		.body = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .id = *id },
-	};
-	uint8_t answer[512];
+	const uint32_t *words = address->words;
 
-	if (send(fd, &request, sizeof(request), 0) >= 0)
-		(void)!recv(fd, answer, sizeof(answer), 0);
+	if (address->count == 1)
+		return (ntohl(words[0]) >> 24) == 127;
+	if (words[0] || words[1])
+		return false;
+	if (words[2] == htonl(0xffff))
+		return (ntohl(words[3]) >> 24) == 127;
+	return words[2] == 0 && words[3] == htonl(1);
+}
+
+static bool leaves_the_machine(const struct address *from, const struct address *to)
+{
+	return !is_loopback(from) && !is_loopback(to) &&
+	       memcmp(from->words, to->words, from->count * sizeof(from->words[0])) != 0;
+}
+
+/* A line of /proc/net/tcp or tcp6: proc(5). */
+static void add_line(struct found *found, const char *line)
+{
+	char from_digits[ADDRESS_DIGITS + 1];
+	char to_digits[ADDRESS_DIGITS + 1];
+	struct address from;
+	struct address to;
+	unsigned state = 0;
+	unsigned long long inode = 0;
+
+	if (sscanf(line,
+		   " %*u: %32[0-9A-F]:%*x %32[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %llu",
+		   from_digits, to_digits, &state, &inode) != 4 ||
+	    !parse_address(from_digits, &from) || !parse_address(to_digits, &to) ||
+	    from.count != to.count)
+		return; /* the heading */
+	if (!inode || state == TCP_LISTEN || state == TCP_CLOSE || state == TCP_TIME_WAIT ||
+	    !leaves_the_machine(&from, &to) || found->count == SOCKETS_MAX)
+		return;
+	found->inodes[found->count++] = inode;
+}
+
+static int list(struct found *found, const char *path)
+{
+	char line[LINE_MAX_SIZE];
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return -errno;
+	while (fgets(line, sizeof(line), file))
+		add_line(found, line);
+	fclose(file);
+	return 0;
+}
+
+static bool is_found(const struct found *found, uint64_t inode)
+{
+	for (size_t i = 0; i < found->count; i++)
+		if (found->inodes[i] == inode)
+			return true;
+	return false;
+}
+
+static void disconnect(int pidfd, int number)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	AUTO_CLOSE int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+	/* Some kernels do not disconnect what a thread waits for: it sees the end, then. */
+	if (fd >= 0 && connect(fd, &none, sizeof(none)) < 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
+/* What one process has of them. */
+static void end_those_of(const char *pid, const struct found *found)
+{
+	AUTO_CLOSE int pidfd = -1;
+	char path[64];
+	DIR *dir;
+	const struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		char target[64];
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		unsigned long long inode;
+
+		if (n <= 0)
+			continue;
+		target[n] = '\0';
+		if (sscanf(target, "socket:[%llu]", &inode) != 1 || !is_found(found, inode))
+			continue;
+		if (pidfd < 0)
+			pidfd = (int)syscall(SYS_pidfd_open, (pid_t)strtol(pid, NULL, 10), 0);
+		disconnect(pidfd, (int)strtol(entry->d_name, NULL, 10));
+	}
+	if (dir)
+		closedir(dir);
 }
 
 void sockets_abort_outside(void)
 {
 	static struct found found;
-	AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	DIR *dir;
+	const struct dirent *entry;
 
 	found.count = 0;
-	if (fd < 0) {
+	if (list(&found, "/proc/net/tcp") < 0)
 		log_warning("connections to the outside cannot be ended: %m");
-		return;
-	}
-	list(fd, AF_INET, &found);
-	list(fd, AF_INET6, &found);
-	for (size_t i = 0; i < found.count; i++)
-		destroy(fd, found.families[i], &found.ids[i]);
+	list(&found, "/proc/net/tcp6"); /* a kernel may be without it */
+	dir = found.count ? opendir("/proc") : NULL;
+	while (dir && (entry = readdir(dir)))
+		if (isdigit((unsigned char)entry->d_name[0]))
+			end_those_of(entry->d_name, &found);
+	if (dir)
+		closedir(dir);
 }
