@@ -278,8 +278,10 @@ static int handle_prepare(struct agent *agent, const uint8_t *payload, size_t si
 	agent->prepared = true;
 	if (mounts_root_early(&message, &err) < 0)
 		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
-	else
+	else {
+		rehearsal_mount();
 		mux_send_control(agent->mux, MSG_PREPARED, "", 0);
+	}
 	return 0;
 }
 

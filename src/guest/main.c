@@ -82,6 +82,14 @@ static int enter_base(struct err *err)
 	return 0;
 }
 
+/* Housekeeping that wakes an idle kernel again and again: each time in all the machines of a host,
+ * and right after a restore, when every path through the kernel is dear under emulation. */
+static void calm_kernel(void)
+{
+	sys_write_file("/proc/sys/vm/compaction_proactiveness", "0"); /* kcompactd, 2 a second */
+	sys_write_file("/proc/sys/vm/stat_interval", "30");           /* else every second */
+}
+
 /* Ports come with a delay: each kernel event is a reason to look again. */
 static int wait_for_port(int uevent_fd)
 {
@@ -125,6 +133,7 @@ static int boot(struct err *err)
 		r = enter_base(err);
 	if (r < 0)
 		return r;
+	calm_kernel();
 	open_console();
 	uevent_fd = open_uevents();
 	/* What a child of ours is before it executes something is nobody's business. */

@@ -24,6 +24,13 @@
 #define PLACE "/run/rehearsal"
 #define SHM_BYTES (64u << 20)
 
+/* What the director is told, a byte each. */
+enum cue {
+	CUE_GO_HOME,
+	CUE_PERFORM,
+	CUE_MOUNT, /* the root, now: it is answered with the same byte */
+};
+
 static int director = -1; /* our end of its socket */
 
 static int copy_file(const char *from, const char *to)
@@ -76,7 +83,7 @@ static int mount_root(void)
 	return root < 0 ? -1 : sys_clone_tree(root, false);
 }
 
-static void perform(struct stage *stage)
+static void perform(struct stage *stage, int tree)
 {
 	static char *args[] = { "/init", REHEARSAL_ARGUMENT, NULL };
 	static char *environment[] = { "PATH=/bin", NULL };
@@ -94,7 +101,6 @@ static void perform(struct stage *stage)
 					     .files = files };
 	AUTO_SBUF struct sbuf bytes = { 0 };
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-	AUTO_CLOSE int tree = mount_root();
 	struct stage_order order = { .process = &process,
 				     .stdio = { nothing, nothing, nothing },
 				     .root_tree = tree };
@@ -120,6 +126,7 @@ static void direct(int sock)
 	struct stage stage;
 	struct err err = { 0 };
 	char byte = 1;
+	int tree = -1;
 
 	sys_use_cpu(1);
 	timeline_mute();
@@ -133,8 +140,12 @@ static void direct(int sock)
 	}
 	if (write(sock, &byte, 1) != 1)
 		_exit(1);
-	if (read(sock, &byte, 1) == 1 && byte)
-		perform(&stage);
+	while (read(sock, &byte, 1) == 1 && byte == CUE_MOUNT) {
+		tree = mount_root();
+		(void)!write(sock, &byte, 1);
+	}
+	if (byte == CUE_PERFORM)
+		perform(&stage, tree < 0 ? mount_root() : tree);
 	_exit(0);
 }
 
@@ -158,9 +169,17 @@ void rehearsal_start(void)
 		close(fds[0]);
 }
 
+void rehearsal_mount(void)
+{
+	char byte = CUE_MOUNT;
+
+	if (director >= 0 && write(director, &byte, 1) == 1)
+		(void)!read(director, &byte, 1);
+}
+
 void rehearsal_go(bool perform_it)
 {
-	char byte = perform_it;
+	char byte = perform_it ? CUE_PERFORM : CUE_GO_HOME;
 
 	if (director < 0)
 		return;

@@ -20,6 +20,9 @@
 
 /* Before the template: makes the process that waits. Without a second CPU there is none. */
 void rehearsal_start(void);
+/* While an image's template is made, in which the container's root is mounted: mounts the
+ * rehearsal's too, so that it is ahead of the real start by that. Returns when it is. */
+void rehearsal_mount(void);
 /* Lets it perform, or (false) go home. */
 void rehearsal_go(bool perform);
 

@@ -129,12 +129,14 @@ static void add_boot(char ***argv, const struct launch *launch)
 	add(argv, "-kernel", "%s", launch->shape->kernel);
 	add(argv, "-initrd", "%s", launch->initramfs);
 	/* Without tsc_early_khz the kernel hangs on this machine under emulation: it has no timer
-	 * that the counter could be calibrated against. */
+	 * that the counter could be calibrated against. An emulated processor does not
+	 * speculate, so there is nothing to mitigate; and pressure (psi) is measured at each switch
+	 * of processes, which an emulator has to pay for. */
 	add(argv, "-append",
 	    "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable random.trust_cpu=on "
 	    "init_on_alloc=0 "
-	    "tsc_early_khz=%u",
-	    launch->tsc_khz);
+	    "tsc_early_khz=%u%s",
+	    launch->tsc_khz, launch->shape->accel == ACCEL_TCG ? " mitigations=off psi=0" : "");
 }
 
 static void add_channels(char ***argv, const struct launch *launch)

@@ -23,7 +23,9 @@
 #define BOOT_TIMEOUT_MS 180000 /* seconds at most, but the host may be busy */
 #define COMMAND_TIMEOUT_MS 20000
 #define QUIET_SAMPLE_MS 50
-#define QUIET_SAMPLES 20
+#define QUIET_SAMPLES 40
+/* Linux looks after its dirty pages 200 ms after it wrote some (BANDWIDTH_INTERVAL). */
+#define QUIET_MS 300
 #define STATE_MAX (64ll << 20)
 #define MESSAGE_MAX 1024
 
@@ -279,11 +281,13 @@ static uint64_t cpu_ticks(pid_t pid)
 }
 
 /* Lets the guest finish what it still does after HELLO (freeing its initramfs, parking threads),
- * which every restored machine would have to do again. There is no event for "idle": the emulator's
- * CPU time is sampled, once per template. */
-static void wait_quiet(const struct maker *maker)
+ * or after it mounted something, which every restored machine would have to do again: until it has
+ * done nothing for quiet_ms. There is no event for "idle": the emulator's CPU time is sampled,
+ * once per template. */
+static void wait_quiet(const struct maker *maker, int quiet_ms)
 {
 	uint64_t before = cpu_ticks(maker->pid);
+	int quiet = 0;
 
 	for (int i = 0; i < QUIET_SAMPLES; i++) {
 		uint64_t now;
@@ -291,7 +295,8 @@ static void wait_quiet(const struct maker *maker)
 		if (fd_wait(maker->agent_fd, POLLIN, QUIET_SAMPLE_MS) != 0)
 			return;
 		now = cpu_ticks(maker->pid);
-		if (now - before == 0)
+		quiet = now == before ? quiet + QUIET_SAMPLE_MS : 0;
+		if (quiet >= quiet_ms)
 			return;
 		before = now;
 	}
@@ -395,7 +400,8 @@ int template_make(const char *directory, const struct machine_shape *shape,
 		return r;
 	if (progress)
 		progress->step(progress->ctx, "saving the template");
-	wait_quiet(&maker);
+	/* Nobody waits for an image's. */
+	wait_quiet(&maker, base ? QUIET_MS : QUIET_SAMPLE_MS);
 	r = save_state(&maker, err);
 	if (r < 0)
 		return r;
