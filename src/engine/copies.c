@@ -195,6 +195,16 @@ int copies_save(struct engine *engine, const struct container *container, const 
 	return 0;
 }
 
+/* A name on the host is one container's. */
+static void drop_published_sockets(struct container_config *config)
+{
+	VEC_EACH (&config->sockets, it) {
+		free(it->host_path);
+		free(it->container_path);
+	}
+	VEC_FREE(&config->sockets);
+}
+
 /* Everything that is not the other's alone. */
 static int copy_config(const struct copies *copies, uint32_t index, const char *uuid,
 		       struct container_config *config, struct err *err)
@@ -227,6 +237,7 @@ static int copy_config(const struct copies *copies, uint32_t index, const char *
 		free(it->hostname);
 		it->hostname = NULL;
 	}
+	drop_published_sockets(config);
 	if (!copies->keeps_ports)
 		networks_separate_ports(config);
 	return container_check_id(config->id, err);

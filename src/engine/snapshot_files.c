@@ -210,13 +210,17 @@ static char **kept_files(const json_t *parts, bool with_memory)
 		strv_push(&names, "saved.json");
 		strv_push(&names, "state");
 	}
+	if (with_memory && json_get_bool(parts, "hasShares", false))
+		strv_push(&names, "shares");
 	return names;
 }
 
 int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
 			  json_t *volumes, bool has_memory, json_t **ret_parts, struct err *err)
 {
-	AUTO_JSON json_t *parts = json_pack("{s:O}", "volumes", volumes);
+	AUTO_FREE char *shares = saved_shares_path(directory);
+	AUTO_JSON json_t *parts =
+		json_pack("{s:O, s:b}", "volumes", volumes, "hasShares", path_exists(shares));
 	AUTO_STRV char **names = kept_files(parts, has_memory);
 	AUTO_JSON json_t *description = NULL;
 	uint64_t bytes = 0;

@@ -6,6 +6,7 @@
  *	volume-N.img	the volume of its mount N, if it is kept (volume_copies.h)
  *	saved.json	the machine (vm/saved.h); this and what follows: if it ran
  *	state		of its devices
+ *	shares		what the server of its shares knew, if it has any
  *	memory		what of its memory differs from base (vm/ram_delta.h)
  *	base		a template's memory: hard links to one file for all that were made of it
  *	ram, ram.json	the memory as a machine can map it: a cache, good until the next boot of the

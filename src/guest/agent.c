@@ -503,9 +503,21 @@ static int handle_shutdown(struct agent *agent, const uint8_t *payload, size_t s
 
 /* --- the state of the machine is saved: see proto/msg_state.h --- */
 
+static void refuse(struct agent *agent, const struct err *err)
+{
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	agent->frozen = false;
+	shares_go(false);
+	thaw(agent);
+	msg_refused_encode(&(struct msg_refused){ err->message }, &bytes);
+	mux_send_control(agent->mux, MSG_REFUSED, bytes.text, bytes.length);
+}
+
 static int handle_freeze(struct agent *agent, const uint8_t *payload, size_t size)
 {
 	struct msg_freeze message;
+	struct err err = { 0 };
 	int r = msg_freeze_decode(payload, size, &message);
 
 	if (r < 0 || agent->frozen)
@@ -516,6 +528,10 @@ static int handle_freeze(struct agent *agent, const uint8_t *payload, size_t siz
 	r = agent->freezers++ ? 0 : cgroup_freeze(agent->cgroup_fd, true);
 	if (r < 0)
 		log_warning("some processes run on while the state is saved: %s", strerror(-r));
+	if (shares_stop(&err) < 0) {
+		refuse(agent, &err);
+		return 0;
+	}
 	mux_send_control(agent->mux, MSG_FROZEN, "", 0);
 	mux_flush(agent->mux, LAST_FLUSH_MS);
 	mux_hold(agent->mux, true);
@@ -528,6 +544,7 @@ static int handle_thaw(struct agent *agent)
 		return -EPROTO;
 	agent->frozen = false;
 	mux_hold(agent->mux, false);
+	shares_go(false);
 	thaw(agent);
 	return 0;
 }
@@ -599,6 +616,7 @@ static int handle_rejoin(struct agent *agent, const uint8_t *payload, size_t siz
 		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
 		return 0;
 	}
+	shares_go(true);
 	thaw(agent);
 	started.pid = (uint32_t)process_pid(find_process(agent, MSG_PROCESS_MAIN));
 	msg_started_encode(&started, &bytes);

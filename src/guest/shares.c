@@ -10,15 +10,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -31,6 +34,8 @@
 #include "proto/share.h"
 
 #define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
+#define STOP_MS 5000
+#define KICK_NS 2000000
 #define NOTES_PIPE_SIZE (1 << 20) /* what the host may have under way fits */
 
 static struct {
@@ -39,8 +44,24 @@ static struct {
 	size_t count;
 	int port;
 	int notes[2];
+	int control[2]; /* hull-init's end, which it keeps, and ours */
 	pthread_mutex_t port_lock;
-} shares = { .port = -1, .port_lock = PTHREAD_MUTEX_INITIALIZER };
+} shares = { .port = -1, .control = { -1, -1 }, .port_lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* What the threads tell each other when the machine is about to be saved. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool stop;     /* requests stay where they are; read without the lock */
+	bool stopped;  /* by the thread that takes them */
+	bool answered; /* the host has answered */
+} still = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+/* From hull-init and, when it is done, back. */
+struct order {
+	uint32_t number;
+	uint32_t stop; /* or go on */
+};
 
 int shares_mount(const char *share, const char *place, bool is_file, struct err *err)
 {
@@ -87,14 +108,29 @@ static bool take_request(size_t share, uint8_t *frame)
 	return send_frame((uint16_t)share, SHARE_FUSE, frame, (size_t)n) == 0;
 }
 
+static void stand_still(void)
+{
+	if (!__atomic_load_n(&still.stop, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&still.lock);
+	still.stopped = true;
+	pthread_cond_broadcast(&still.changed);
+	while (still.stop)
+		pthread_cond_wait(&still.changed, &still.lock);
+	still.stopped = false;
+	pthread_mutex_unlock(&still.lock);
+}
+
 static void *serve_requests(void *unused)
 {
 	uint8_t *frame = xmalloc(FRAME_MAX);
 	struct pollfd fds[SHARE_COUNT_MAX];
 
-	while (shares.count == 1)
+	while (shares.count == 1) {
+		stand_still();
 		if (!take_request(0, frame))
 			_exit(0);
+	}
 	for (size_t i = 0; i < shares.count; i++) {
 		fd_set_nonblock(shares.fuse_fds[i], true);
 		fds[i] = (struct pollfd){ .fd = shares.fuse_fds[i], .events = POLLIN };
@@ -102,6 +138,7 @@ static void *serve_requests(void *unused)
 	for (;;) {
 		size_t left = 0;
 
+		stand_still();
 		poll(fds, shares.count, -1);
 		for (size_t i = 0; i < shares.count; i++) {
 			if (fds[i].revents && !take_request(i, frame))
@@ -128,7 +165,11 @@ static void take_frame(const struct share_header *header, const uint8_t *frame)
 	case SHARE_ECHO:
 		fd_write_all(shares.notes[1], frame, SHARE_HEADER_SIZE + header->length);
 		break;
-	default:
+	default: /* QUIET, LAST or GO */
+		pthread_mutex_lock(&still.lock);
+		still.answered = true;
+		pthread_cond_broadcast(&still.changed);
+		pthread_mutex_unlock(&still.lock);
 		break;
 	}
 }
@@ -270,12 +311,114 @@ static void *serve_notes(void *unused)
 	return unused;
 }
 
+/* --- standing still --- */
+
+static void ask_host(enum share_frame_type type)
+{
+	uint8_t frame[SHARE_HEADER_SIZE];
+
+	still.answered = false; /* nobody else asks */
+	if (send_frame(0, (uint16_t)type, frame, 0) < 0)
+		_exit(1);
+	pthread_mutex_lock(&still.lock);
+	while (!still.answered)
+		pthread_cond_wait(&still.changed, &still.lock);
+	pthread_mutex_unlock(&still.lock);
+}
+
+static void on_kick(int signal)
+{
+}
+
+/* A signal may come just before it waits for a request: again, then. */
+static void stop_requests(pthread_t requests)
+{
+	pthread_mutex_lock(&still.lock);
+	__atomic_store_n(&still.stop, true, __ATOMIC_RELAXED);
+	while (!still.stopped) {
+		struct timespec soon;
+
+		pthread_kill(requests, SIGUSR1);
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec += KICK_NS;
+		soon.tv_sec += soon.tv_nsec / 1000000000;
+		soon.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&still.changed, &still.lock, &soon);
+	}
+	pthread_mutex_unlock(&still.lock);
+}
+
+static void go_on(void)
+{
+	ask_host(SHARE_GO);
+	pthread_mutex_lock(&still.lock);
+	__atomic_store_n(&still.stop, false, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&still.changed);
+	pthread_mutex_unlock(&still.lock);
+}
+
+static void *serve_control(void *ctx)
+{
+	const pthread_t *requests = ctx;
+	bool stopped = false;
+	struct order order;
+
+	while (fd_read_exact(shares.control[1], &order, sizeof(order)) == 0) {
+		if (order.stop && !stopped) {
+			ask_host(SHARE_QUIET);
+			stop_requests(*requests);
+			ask_host(SHARE_LAST);
+		} else if (!order.stop && stopped) {
+			go_on();
+		}
+		stopped = order.stop;
+		if (fd_write_all(shares.control[1], &order, sizeof(order)) < 0)
+			break;
+	}
+	_exit(0);
+	return NULL;
+}
+
+/* hull-init's side. An answer that was too late is another order's. */
+static int order(bool stop, bool wait)
+{
+	static uint32_t number;
+	struct order order = { ++number, stop };
+	struct order answer = { 0 };
+	int r = fd_write_all(shares.control[0], &order, sizeof(order));
+
+	while (r == 0 && wait && answer.number != order.number) {
+		r = fd_wait(shares.control[0], POLLIN, STOP_MS);
+		r = r > 0 ? fd_read_exact(shares.control[0], &answer, sizeof(answer))
+			  : (r < 0 ? r : -ETIMEDOUT);
+	}
+	return r;
+}
+
+int shares_stop(struct err *err)
+{
+	int r = shares.count ? order(true, true) : 0;
+
+	return r < 0 ? err_set(err, r, "its shared directories do not answer") : 0;
+}
+
+void shares_go(bool elsewhere)
+{
+	if (!shares.count)
+		return;
+	/* What was not there may be: names are looked up again. */
+	if (elsewhere)
+		sys_write_file("/proc/sys/vm/drop_caches", "2");
+	order(false, elsewhere);
+}
+
 /* --- start --- */
 
 static void close_others(void)
 {
 	for (int fd = 3; fd < 1024; fd++) {
-		bool needed = fd == shares.port || fd == shares.notes[0] || fd == shares.notes[1];
+		bool needed = fd == shares.port || fd == shares.notes[0] || fd == shares.notes[1] ||
+			      fd == shares.control[1];
 
 		for (size_t i = 0; i < shares.count && !needed; i++)
 			needed = fd == shares.fuse_fds[i] || fd == shares.places[i];
@@ -287,20 +430,24 @@ static void close_others(void)
 static void serve(const struct user *user)
 {
 	uint8_t hello[SHARE_HEADER_SIZE + 3 * sizeof(uint32_t)];
+	struct sigaction kick = { .sa_handler = on_kick }; /* it interrupts */
 	pthread_t requests;
 	pthread_t host;
+	pthread_t control;
 
 	prctl(PR_SET_NAME, "hull-files");
 	/* Beside whoever asks, not on hull-init's own CPU. */
 	sys_use_cpu(-1);
 	close_others();
+	sigaction(SIGUSR1, &kick, NULL);
 	/* This thread is the one that echoes. */
 	le_put32(hello + SHARE_HEADER_SIZE, user->uid);
 	le_put32(hello + SHARE_HEADER_SIZE + 4, user->gid);
 	le_put32(hello + SHARE_HEADER_SIZE + 8, (uint32_t)syscall(SYS_gettid));
 	if (send_frame(0, SHARE_HELLO, hello, 3 * sizeof(uint32_t)) < 0 ||
 	    pthread_create(&requests, NULL, serve_requests, NULL) != 0 ||
-	    pthread_create(&host, NULL, serve_host, NULL) != 0)
+	    pthread_create(&host, NULL, serve_host, NULL) != 0 ||
+	    pthread_create(&control, NULL, serve_control, &requests) != 0)
 		_exit(1);
 	serve_notes(NULL);
 }
@@ -316,7 +463,8 @@ int shares_serve(int root_fd, const struct msg_process *process, struct err *err
 	shares.port = port_open(SHARE_PORT);
 	if (shares.port < 0)
 		return err_set(err, shares.port, "cannot open the port '" SHARE_PORT "': %m");
-	if (pipe2(shares.notes, O_CLOEXEC) < 0)
+	if (pipe2(shares.notes, O_CLOEXEC) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, shares.control) < 0)
 		return err_set(err, -errno, "cannot make a pipe: %m");
 	fcntl(shares.notes[1], F_SETPIPE_SZ, NOTES_PIPE_SIZE);
 	pid = fork();
@@ -326,6 +474,7 @@ int shares_serve(int root_fd, const struct msg_process *process, struct err *err
 	close(shares.port);
 	close(shares.notes[0]);
 	close(shares.notes[1]);
+	close(shares.control[1]);
 	for (size_t i = 0; i < shares.count; i++) {
 		close(shares.fuse_fds[i]);
 		close(shares.places[i]);

@@ -25,6 +25,22 @@ int msg_freeze_decode(const uint8_t *data, size_t size, struct msg_freeze *ret_m
 	return r;
 }
 
+void msg_refused_encode(const struct msg_refused *msg, struct sbuf *out)
+{
+	pack_string(out, msg->reason);
+}
+
+int msg_refused_decode(const uint8_t *data, size_t size, struct msg_refused *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_refused msg = { .reason = unpack_string(&in) };
+	int r = unpack_done(&in);
+
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
 void msg_rejoin_encode(const struct msg_rejoin *msg, struct sbuf *out)
 {
 	pack_u8(out, msg->is_copy);

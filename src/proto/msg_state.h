@@ -13,14 +13,19 @@
 #include "proto/msg.h"
 
 enum msg_state_type {
-	MSG_FREEZE = 50, /* host: msg_freeze */
-	MSG_FROZEN = 51, /* guest: empty */
-	MSG_THAW = 52,   /* host: empty */
-	MSG_REJOIN = 53, /* host: msg_rejoin */
+	MSG_FREEZE = 50,  /* host: msg_freeze */
+	MSG_FROZEN = 51,  /* guest: empty */
+	MSG_THAW = 52,    /* host: empty */
+	MSG_REJOIN = 53,  /* host: msg_rejoin */
+	MSG_REFUSED = 54, /* guest, instead of MSG_FROZEN: msg_refused; it runs on */
 };
 
 struct msg_freeze {
 	bool sync; /* what was written goes to the disks first */
+};
+
+struct msg_refused {
+	const char *reason; /* borrowed from the message */
 };
 
 struct msg_rejoin {
@@ -38,6 +43,8 @@ struct msg_rejoin {
 
 void msg_freeze_encode(const struct msg_freeze *msg, struct sbuf *out);
 int msg_freeze_decode(const uint8_t *data, size_t size, struct msg_freeze *ret_msg);
+void msg_refused_encode(const struct msg_refused *msg, struct sbuf *out);
+int msg_refused_decode(const uint8_t *data, size_t size, struct msg_refused *ret_msg);
 void msg_rejoin_encode(const struct msg_rejoin *msg, struct sbuf *out);
 int msg_rejoin_decode(const uint8_t *data, size_t size, struct msg_rejoin *ret_msg);
 

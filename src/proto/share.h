@@ -25,6 +25,10 @@ enum share_frame_type {
 	SHARE_NOTIFY = 3, /* host: a notification that may wait for locks: handled with echoes */
 	SHARE_ECHO = 4,   /* host: share_echo */
 	SHARE_DONE = 5,   /* guest: u32: so many more of NOTIFY and ECHO have been handled */
+	/* The machine is about to be saved. Guest, and the host's answer, all without payload. */
+	SHARE_QUIET = 6, /* no more of NOTIFY and ECHO; answered when all have been handled */
+	SHARE_LAST = 7,  /* the last frame of either side: the channel is empty then */
+	SHARE_GO = 8,    /* it goes on, here or, brought back, elsewhere */
 };
 
 struct share_header {
@@ -49,7 +53,7 @@ static inline bool share_header_decode(const uint8_t in[SHARE_HEADER_SIZE],
 
 	*ret_header = header;
 	return header.length <= SHARE_PAYLOAD_MAX && header.share < SHARE_COUNT_MAX &&
-	       header.type >= SHARE_HELLO && header.type <= SHARE_DONE;
+	       header.type >= SHARE_HELLO && header.type <= SHARE_GO;
 }
 
 /*

@@ -91,6 +91,8 @@ int op_rename2(struct call *call);
 
 /* --- files.c --- */
 
+/* Opens a regular file by what an O_PATH descriptor says it is. */
+int file_open(int path_fd, uint32_t flags, const struct share *share);
 int op_open(struct call *call);
 int op_create(struct call *call);
 int op_read(struct call *call);

@@ -11,8 +11,7 @@
 
 #define COPY_MAX (64 << 20) /* of one COPY_FILE_RANGE: others wait meanwhile */
 
-/* Opens a regular file by what an O_PATH descriptor says it is. */
-static int open_regular(int path_fd, uint32_t flags, const struct share *share)
+int file_open(int path_fd, uint32_t flags, const struct share *share)
 {
 	struct stat st = { 0 };
 	int fd;
@@ -76,7 +75,7 @@ int op_open(struct call *call)
 	path_fd = fs_open_node(call->share, call->node, NULL);
 	if (path_fd < 0)
 		return path_fd;
-	fd = open_regular(path_fd, arg->flags, call->share);
+	fd = file_open(path_fd, arg->flags, call->share);
 	own_end(call);
 	if (fd < 0)
 		return fd;
@@ -100,7 +99,7 @@ static int create_or_open(struct call *call, const struct fuse_create_in *arg, i
 	if (errno != EEXIST || arg->flags & O_EXCL)
 		return -errno;
 	path_fd = openat(dir_fd, call->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	return path_fd < 0 ? -errno : open_regular(path_fd, arg->flags, call->share);
+	return path_fd < 0 ? -errno : file_open(path_fd, arg->flags, call->share);
 }
 
 int op_create(struct call *call)

@@ -49,7 +49,12 @@ struct share_server {
 	struct share shares[SHARE_COUNT_MAX];
 	size_t share_count;
 	bool has_hello;
-	bool maps; /* owners: not as root */
+	bool quiet;       /* no notes */
+	bool quiet_asked; /* and the guest waits to hear that none is under way */
+	bool still;       /* nothing is sent at all */
+	bool restored;    /* what the guest knows may have changed since */
+	int state_fd;     /* owned; -1 */
+	bool maps;        /* owners: not as root */
 	uid_t own_uid;
 	gid_t own_gid;
 	uid_t guest_uid;
@@ -100,6 +105,15 @@ int watch_done(struct share_server *server, uint32_t count);
 struct note *watch_find_note(struct share_server *server, uint8_t op, const struct node *dir,
 			     const char *name);
 void watch_drop_notes(struct share_server *server);
+/* All attributes are asked for again. */
+void watch_forget_all(struct share_server *server);
+
+/* state.c */
+
+/* Leaves what the guest knows, and has open, in server->state_fd. */
+int state_write(struct share_server *server);
+/* Takes over what is there. -EBADMSG: it is none, or not of these shares. */
+int state_read(struct share_server *server);
 
 /* server.c */
 

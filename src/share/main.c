@@ -38,6 +38,10 @@ int main(int argc, char **argv)
 			log_error("%s", err.message);
 			return 1;
 		}
+	if (share_server_set_state(server, SHARE_FD_STATE, &err) < 0) {
+		log_error("%s", err.message);
+		return 1;
+	}
 	do
 		r = share_server_turn(server, -1);
 	while (r > 0);

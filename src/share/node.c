@@ -177,6 +177,32 @@ struct node *node_get(struct node_table *table, struct node *parent, const char 
 	return node;
 }
 
+struct node *node_restore(struct node_table *table, const struct node *from)
+{
+	struct node *node;
+
+	if (table->count >= NODE_COUNT_MAX || node_find(table, from->id))
+		return NULL;
+	node = xcalloc(1, sizeof(*node));
+	*node = *from;
+	node->name = xstrdup(from->name);
+	if (++table->count > table->bucket_count * 2)
+		grow(table);
+	list(table, node, NODE_BY_ID);
+	return node;
+}
+
+int node_place(struct node_table *table, struct node *node, struct node *parent)
+{
+	if (!node->detached && node_find_child(table, parent, node->name))
+		return -EBADMSG;
+	node->parent = parent;
+	parent->uses++;
+	if (!node->detached)
+		list(table, node, NODE_BY_NAME);
+	return 0;
+}
+
 void node_set_watch(struct node_table *table, struct node *node, int watch)
 {
 	unlist(table, node, NODE_BY_WATCH);

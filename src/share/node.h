@@ -53,6 +53,10 @@ struct node *node_find_watch(const struct node_table *table, int watch);
  * when there are too many. */
 struct node *node_get(struct node_table *table, struct node *parent, const char *name,
 		      const struct stat *st);
+/* One as it was in another table; id and place have to be free in this. */
+struct node *node_restore(struct node_table *table, const struct node *from);
+/* Gives a restored one its place. -EBADMSG: something else has it. */
+int node_place(struct node_table *table, struct node *node, struct node *parent);
 void node_set_watch(struct node_table *table, struct node *node, int watch);
 /* It is at its place no longer. */
 void node_detach(struct node_table *table, struct node *node);

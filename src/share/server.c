@@ -22,6 +22,7 @@ struct share_server *share_server_new(int channel)
 	struct share_server *server = xcalloc(1, sizeof(*server));
 
 	server->channel = channel;
+	server->state_fd = -1;
 	server->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	server->own_uid = geteuid();
 	server->own_gid = getegid();
@@ -43,6 +44,8 @@ struct share_server *share_server_free(struct share_server *server)
 		close(server->shares[i].root_fd);
 	}
 	close(server->channel);
+	if (server->state_fd >= 0)
+		close(server->state_fd);
 	if (server->events >= 0)
 		close(server->events);
 	free(server->in);
@@ -72,6 +75,23 @@ int share_server_add(struct share_server *server, int root_fd, bool read_only, s
 	return 0;
 }
 
+int share_server_set_state(struct share_server *server, int fd, struct err *err)
+{
+	struct stat st;
+	int r;
+
+	server->state_fd = fd;
+	if (fstat(fd, &st) < 0)
+		return err_set(err, -errno, "cannot look at the state of shares: %m");
+	if (!st.st_size)
+		return 0;
+	r = state_read(server);
+	if (r < 0)
+		return err_set(err, r, "the state of shares cannot be used: %m");
+	server->has_hello = server->restored = server->quiet = server->still = true;
+	return 0;
+}
+
 int server_send(struct share_server *server, uint16_t share, uint16_t type, size_t size)
 {
 	struct share_header header = { (uint32_t)size, share, type };
@@ -91,6 +111,44 @@ static int take_hello(struct share_server *server, const uint8_t *data, size_t s
 	return 0;
 }
 
+/* --- standing still --- */
+
+static int take_quiet(struct share_server *server)
+{
+	if (!server->has_hello || server->quiet)
+		return -EPROTO;
+	server->quiet = server->quiet_asked = true;
+	return 0;
+}
+
+static int answer_quiet(struct share_server *server)
+{
+	if (!server->quiet_asked || server->note_sent)
+		return 0;
+	server->quiet_asked = false;
+	return server_send(server, 0, SHARE_QUIET, 0);
+}
+
+static int take_last(struct share_server *server)
+{
+	int r = server->quiet && !server->quiet_asked && !server->still ? state_write(server)
+									: -EPROTO;
+
+	server->still = true;
+	return r < 0 ? r : server_send(server, 0, SHARE_LAST, 0);
+}
+
+static int take_go(struct share_server *server)
+{
+	if (!server->quiet)
+		return -EPROTO;
+	server->quiet = server->quiet_asked = server->still = false;
+	if (server->restored)
+		watch_forget_all(server);
+	server->restored = false;
+	return server_send(server, 0, SHARE_GO, 0);
+}
+
 static int take_frame(struct share_server *server, const struct share_header *header,
 		      const uint8_t *payload)
 {
@@ -99,8 +157,14 @@ static int take_frame(struct share_server *server, const struct share_header *he
 	switch (header->type) {
 	case SHARE_HELLO:
 		return take_hello(server, payload, header->length);
+	case SHARE_QUIET:
+		return take_quiet(server);
+	case SHARE_LAST:
+		return take_last(server);
+	case SHARE_GO:
+		return take_go(server);
 	case SHARE_FUSE:
-		if (!server->has_hello)
+		if (!server->has_hello || server->still)
 			return -EPROTO;
 		return fs_request(&server->shares[header->share], payload, header->length);
 	case SHARE_DONE:
@@ -156,7 +220,7 @@ int share_server_turn(struct share_server *server, int timeout_ms)
 {
 	struct pollfd fds[] = {
 		{ .fd = server->channel, .events = POLLIN },
-		{ .fd = server->events, .events = POLLIN },
+		{ .fd = server->still ? -1 : server->events, .events = POLLIN },
 	};
 	int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 
@@ -168,5 +232,10 @@ int share_server_turn(struct share_server *server, int timeout_ms)
 	if (fds[0].revents)
 		r = take_input(server);
 	watch_send_notes(server);
+	if (r > 0) {
+		int sent = answer_quiet(server);
+
+		r = sent < 0 ? sent : r;
+	}
 	return r;
 }

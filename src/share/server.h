@@ -17,6 +17,12 @@
  * guest repeat what happened, so that programs which watch for changes see it there; this process
  * answers the echoing task without doing anything.
  *
+ * State. What a machine's kernel knows of a share is in its memory, and goes where that goes. So
+ * when the machine is about to be saved both sides fall silent (SHARE_QUIET, SHARE_LAST), and this
+ * process leaves its side of it (state.c): which node is which place, and what is open. Whoever
+ * serves the machine when it is brought back takes that over, and finds things by name again: what
+ * is no longer there, or is something else, is stale.
+ *
  * Owners. For an ordinary user all files that he owns are the container's user's; files of others
  * are nobody's. Other owners that the container gives are kept in the attribute user.hull.owner.
  * Run by root, owners are what they are.
@@ -29,9 +35,10 @@
 
 #include "base/err.h"
 
-/* Descriptors of the program: the channel, then the roots (O_PATH) in order. */
+/* Descriptors of the program: the channel, the state, then the roots (O_PATH) in order. */
 #define SHARE_FD_CHANNEL 3
-#define SHARE_FD_ROOT 4
+#define SHARE_FD_STATE 4
+#define SHARE_FD_ROOT 5
 
 struct share_server;
 
@@ -40,6 +47,10 @@ struct share_server *share_server_new(int channel);
 struct share_server *share_server_free(struct share_server *server);
 /* Takes root_fd: a directory or a file. */
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err);
+/* Takes fd, a file: the state that another server has left there is taken over, if it is not
+ * empty; and whenever the guest stands still to be saved, this one's is left there. After the last
+ * share_server_add. -EBADMSG: it cannot be used. */
+int share_server_set_state(struct share_server *server, int fd, struct err *err);
 /* Handles what has come on the channel and from the host, waiting for it first (timeout_ms as of
  * poll). 1 to go on, 0 at the end of the channel, or negative errno: -EPROTO the guest broke the
  * protocol. */

@@ -211,7 +211,8 @@ static void send_note(struct share_server *server, const struct note *note)
 
 void watch_send_notes(struct share_server *server)
 {
-	while (server->note_sent < server->note_count && server->note_sent < NOTES_SENT_MAX)
+	while (!server->quiet && server->note_sent < server->note_count &&
+	       server->note_sent < NOTES_SENT_MAX)
 		send_note(server, note_at(server, server->note_sent++));
 }
 
@@ -328,8 +329,7 @@ static void take_event(struct share *share, struct node *dir, const struct inoti
 	}
 }
 
-/* Nobody knows what changed: all attributes are asked for again. */
-static void forget_all(struct share_server *server)
+void watch_forget_all(struct share_server *server)
 {
 	for (size_t i = 0; i < server->share_count; i++) {
 		const struct node_table *nodes = &server->shares[i].nodes;
@@ -352,7 +352,7 @@ void watch_drain(struct share_server *server, const struct watch_own *own)
 
 			at += sizeof(*event) + event->len;
 			if (event->mask & IN_Q_OVERFLOW)
-				forget_all(server);
+				watch_forget_all(server); /* nobody knows what changed */
 			if (event->mask & IN_IGNORED && server->watch_count)
 				server->watch_count--; /* however it ended */
 			for (size_t i = 0; i < server->share_count; i++) {

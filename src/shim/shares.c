@@ -5,15 +5,18 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/landlock.h"
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "proto/share.h"
 #include "share/server.h"
+#include "vm/saved.h"
 
 const char *shares_source(const struct launch *launch, const struct container_config *config,
 			  size_t i)
@@ -89,8 +92,8 @@ static int confine(const char *program, const struct roots *roots, struct err *e
 	return fd == -ENOSYS ? 0 : fd;
 }
 
-static int spawn(const char *program, const struct roots *roots, int channel, const char *log_path,
-		 pid_t *ret_pid, struct err *err)
+static int spawn(const char *program, const struct roots *roots, int channel, int state,
+		 const char *log_path, pid_t *ret_pid, struct err *err)
 {
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	AUTO_CLOSE int log =
@@ -98,11 +101,12 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 	AUTO_CLOSE int landlock = confine(program, roots, err);
 	const char *argv[SHARE_COUNT_MAX + 2] = { program };
 	char *environment[] = { NULL };
-	struct proc_fd fds[4 + SHARE_COUNT_MAX] = {
+	struct proc_fd fds[5 + SHARE_COUNT_MAX] = {
 		{ nothing, 0 },
 		{ nothing, 1 },
 		{ log >= 0 ? log : nothing, 2 },
 		{ channel, SHARE_FD_CHANNEL },
+		{ state, SHARE_FD_STATE },
 	};
 
 	if (landlock < 0)
@@ -110,14 +114,14 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 	if (landlock == 0)
 		landlock = -1; /* not on this kernel */
 	for (size_t i = 0; i < roots->count; i++) {
-		fds[4 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
+		fds[5 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
 		argv[1 + i] = roots->read_only[i] ? "ro" : "rw";
 	}
 	const struct proc_spec spec = {
 		.argv = (char *const *)argv,
 		.environment = environment,
 		.fds = fds,
-		.fd_count = 4 + roots->count,
+		.fd_count = 5 + roots->count,
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,
@@ -126,10 +130,38 @@ static int spawn(const char *program, const struct roots *roots, int channel, co
 	return proc_spawn(&spec, ret_pid, err);
 }
 
+/* A memory file for the server's state; filled with what was saved with the machine that goes on.
+ */
+static int open_state(const char *saved_directory, struct err *err)
+{
+	AUTO_FREE char *path = saved_directory ? saved_shares_path(saved_directory) : NULL;
+	AUTO_CLOSE int from = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	AUTO_CLOSE int fd = memfd_create("hull-shares", MFD_CLOEXEC);
+	int r = 0;
+
+	if (path && from < 0)
+		return err_set(err, -errno, "cannot open '%s': %m", path);
+	if (fd < 0)
+		return err_set(err, -errno, "cannot create a memory file: %m");
+	if (path)
+		r = fd_clone_file(from, fd);
+	return r < 0 ? err_set(err, r, "cannot read '%s': %m", path) : TAKE_FD(fd);
+}
+
+int shares_save(int state_fd, const char *directory, struct err *err)
+{
+	AUTO_FREE char *path = saved_shares_path(directory);
+	AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = to < 0 ? -errno : fd_clone_file(state_fd, to);
+
+	return r < 0 ? err_set(err, r, "cannot write '%s': %m", path) : 0;
+}
+
 int shares_start(const struct launch *launch, const struct container_config *config,
-		 const char *log_path, int *ret_fd, pid_t *ret_pid, struct err *err)
+		 const char *log_path, struct shares *ret_shares, struct err *err)
 {
 	CLEANUP(roots_release) struct roots roots = { 0 };
+	AUTO_CLOSE int state = -1;
 	AUTO_CLOSE int ours = -1;
 	AUTO_CLOSE int theirs = -1;
 	int pair[2];
@@ -137,22 +169,30 @@ int shares_start(const struct launch *launch, const struct container_config *con
 
 	if (r < 0 || roots.count == 0)
 		return r;
-	r = sock_pair(pair, err);
+	r = state = open_state(launch->saved_directory, err);
+	if (r >= 0)
+		r = sock_pair(pair, err);
 	if (r < 0)
 		return r;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(launch->share_server, &roots, theirs, log_path, ret_pid, err);
+	r = spawn(launch->share_server, &roots, theirs, state, log_path, &ret_shares->pid, err);
 	if (r < 0)
 		return r;
-	*ret_fd = TAKE_FD(ours);
+	ret_shares->channel = TAKE_FD(ours);
+	ret_shares->state = TAKE_FD(state);
 	return 0;
 }
 
-void shares_end(pid_t pid)
+void shares_end(struct shares *shares)
 {
-	if (pid <= 0)
-		return;
-	kill(pid, SIGKILL);
-	proc_wait(pid);
+	if (shares->pid > 0) {
+		kill(shares->pid, SIGKILL);
+		proc_wait(shares->pid);
+	}
+	if (shares->channel > 0)
+		close(shares->channel);
+	if (shares->state > 0)
+		close(shares->state);
+	*shares = (struct shares){ 0 };
 }

@@ -17,12 +17,21 @@ const char *shares_source(const struct launch *launch, const struct container_co
 			  size_t i);
 bool shares_is_read_only(const struct mount_config *mount);
 
-/* Starts the server for the shares of a container, confined to them.
- * *ret_fd, the guest's end of its channel (the caller's), and *ret_pid are left alone when there
- * are no shares. Its messages are appended to the file log_path. */
+/* A server that runs; all 0: there is none. */
+struct shares {
+	pid_t pid;
+	int channel; /* owned: the guest's end of its channel, until the machine has it */
+	int state;   /* owned: a file that holds the server's state while the guest stands still */
+};
+
+/* Starts the server for the shares of a container, confined to them; it goes on with what was saved
+ * if launch names a saved machine. *ret_shares is left alone when there are no shares. Its messages
+ * are appended to the file log_path. */
 int shares_start(const struct launch *launch, const struct container_config *config,
-		 const char *log_path, int *ret_fd, pid_t *ret_pid, struct err *err);
-/* Ends it, when nothing can come from the guest any more. pid 0: there is none. */
-void shares_end(pid_t pid);
+		 const char *log_path, struct shares *ret_shares, struct err *err);
+/* Keeps the state in directory: the guest stands still. */
+int shares_save(int state_fd, const char *directory, struct err *err);
+/* Ends it, when nothing can come from the guest any more. */
+void shares_end(struct shares *shares);
 
 #endif

@@ -28,6 +28,7 @@
 #include "shim/launch.h"
 #include "shim/logs.h"
 #include "shim/nets.h"
+#include "shim/shares.h"
 #include "store/containers.h"
 #include "vm/vm.h"
 
@@ -84,10 +85,10 @@ struct shim {
 	bool template_used;                  /* by the machine that runs */
 	struct mux *guest;                   /* owned; NULL between runs */
 	struct socket_relays *socket_relays; /* owned; NULL between runs */
-	pid_t share_pid;                     /* of the file server; 0: none */
+	struct shares shares;                /* the file server */
 	struct vm *retired_vm;               /* owned; ended, freed by the undertaker */
 	struct mux *retired_guest;           /* owned; the same */
-	pid_t retired_share_pid;             /* the same */
+	struct shares retired_shares;        /* the same */
 	struct loop_source *undertaker;
 	struct loop_source *deadline; /* of the phase */
 	struct failure failure;       /* why it did not start; code 0: none */
@@ -137,6 +138,8 @@ int state_on_suspend(struct client *client, const uint8_t *data, size_t size);
 int state_on_save(struct client *client, const uint8_t *data, size_t size);
 /* The guest has frozen the container. */
 int state_frozen(struct shim *shim);
+/* It does not, and says why. */
+int state_refused(struct shim *shim, const uint8_t *data, size_t size);
 /* The machine is going: what was being saved is not. */
 void state_cancel(struct shim *shim);
 /* Whether the machine goes on from where it was saved. */

@@ -14,7 +14,6 @@
  * moment its processes may run, its disk is ahead of that memory.
  */
 #include "shim/saved_disks.h"
-#include "shim/shares.h"
 #include "shim/shim.h"
 
 #include <errno.h>
@@ -143,23 +142,6 @@ static int send_freeze(struct shim *shim, struct err *err)
 	return 0;
 }
 
-/* What a shared directory's files are is the host's to know, and changes without the machine. */
-static int refuse_shares(const struct shim *shim, struct err *err)
-{
-	const struct container_config *config = &shim->container->config;
-
-	for (size_t i = 0; i < config->mounts.count; i++) {
-		const char *shared = shares_source(&shim->launch, config, i);
-
-		if (shared)
-			return err_set(err, -ENOTSUP,
-				       "the state of a container that shares '%s' with the host "
-				       "cannot be saved",
-				       shared);
-	}
-	return 0;
-}
-
 /* A save that fills the disk would hit the container, which writes to it too: there has to be room
  * for all of it before it begins. */
 static int check_room(struct shim *shim, struct err *err)
@@ -191,10 +173,7 @@ static int begin(struct shim *shim, struct err *err)
 {
 	struct saving *saving = shim->saving;
 	AUTO_FREE char *path = saved_ram_path(saving->directory);
-	int r = refuse_shares(shim, err);
-
-	if (r == 0)
-		r = path_remove_tree(saving->directory, err);
+	int r = path_remove_tree(saving->directory, err);
 
 	if (r < 0)
 		return r;
@@ -287,6 +266,8 @@ static int save_stopped(struct shim *shim, struct err *err)
 	if (r == 0)
 		r = save_devices(shim, err);
 	log_timeline("shim: devices saved");
+	if (r == 0 && shim->shares.pid)
+		r = shares_save(shim->shares.state, saving->directory, err);
 	if (r == 0 && !saving->suspend)
 		r = saved_disks_update(saving->disks, saving->directory, err);
 	saving->result.changed_pages = ram_copy_changed_pages(saving->ram);
@@ -350,6 +331,23 @@ static int finish_suspend(struct shim *shim, struct err *err)
 			    shim->container->config.id);
 	shim->saving = saving_free(saving);
 	shim_end_suspended(shim, message);
+	return 0;
+}
+
+/* The guest cannot stand still, says why, and runs on. */
+int state_refused(struct shim *shim, const uint8_t *data, size_t size)
+{
+	struct saving *saving = shim->saving;
+	struct msg_refused refused;
+	struct err err = { 0 };
+
+	if (msg_refused_decode(data, size, &refused) < 0 || !saving || !saving->deadline)
+		return -EPROTO;
+	saving->deadline = loop_remove(saving->deadline);
+	mux_hold(shim->guest, false);
+	err_set(&err, -EBUSY, "the container cannot be saved: %s", refused.reason);
+	err_sanitize(err.message);
+	give_up(shim, &err);
 	return 0;
 }
 

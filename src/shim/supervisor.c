@@ -336,6 +336,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 		return on_exited(shim, payload, size);
 	case MSG_FROZEN:
 		return state_frozen(shim);
+	case MSG_REFUSED:
+		return state_refused(shim, payload, size);
 	case MSG_SHUTDOWN_DONE:
 		shim_event(shim, EVENT_CLEAN);
 		return 0;
@@ -507,7 +509,6 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 		.console_path = console,
 		.log_path = emulator_log,
 	};
-	AUTO_CLOSE int files = -1;
 	int r;
 
 	for (size_t i = 0; i < nets_count(shim->nets); i++)
@@ -516,11 +517,14 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	VEC_EACH (&shim->launch.volumes, it)
 		if (it->slot)
 			options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
-	r = shares_start(&shim->launch, config, emulator_log, &files, &shim->share_pid, err);
+	r = shares_start(&shim->launch, config, emulator_log, &shim->shares, err);
 	if (r < 0)
 		return r;
-	options.files_fd = files > 0 ? files : 0;
+	options.files_fd = shim->shares.channel;
 	r = vm_spawn(&options, &shim->vm, err);
+	if (shim->shares.channel > 0)
+		close(shim->shares.channel);
+	shim->shares.channel = 0;
 	if (r < 0)
 		return r;
 	log_timeline("shim: emulator spawned");
@@ -554,8 +558,7 @@ static void free_machine(struct shim *shim)
 	shim->socket_relays = socket_relays_end(shim->socket_relays);
 	shim->guest = mux_free(shim->guest);
 	shim->vm = vm_free(shim->vm);
-	shares_end(shim->share_pid);
-	shim->share_pid = 0;
+	shares_end(&shim->shares);
 }
 
 /* As free_machine, from inside the machine's or the channel's own callback: freed when that
@@ -568,8 +571,8 @@ static void retire_machine(struct shim *shim)
 		return; /* between runs; the last one may not be buried yet */
 	shim->retired_guest = TAKE_PTR(shim->guest);
 	shim->retired_vm = TAKE_PTR(shim->vm);
-	shim->retired_share_pid = shim->share_pid;
-	shim->share_pid = 0;
+	shim->retired_shares = shim->shares;
+	shim->shares = (struct shares){ 0 };
 	loop_arm(shim->undertaker, 0);
 }
 
@@ -580,8 +583,7 @@ static void on_undertaker(void *ctx)
 
 	shim->retired_guest = mux_free(shim->retired_guest);
 	shim->retired_vm = vm_free(shim->retired_vm);
-	shares_end(shim->retired_share_pid);
-	shim->retired_share_pid = 0;
+	shares_end(&shim->retired_shares);
 }
 
 /* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */

@@ -31,6 +31,11 @@ char *saved_state_path(const char *directory)
 	return path_join(directory, "state");
 }
 
+char *saved_shares_path(const char *directory)
+{
+	return path_join(directory, "shares");
+}
+
 static char *description_path(const char *directory)
 {
 	return path_join(directory, "saved.json");
@@ -165,11 +170,9 @@ int saved_check(const json_t *description, const char *qemu, struct saved *ret_s
 	return 0;
 }
 
-/* Sums up the files as they are, synced if that is wanted. */
-static int sum_state(const char *directory, uint64_t *ret_bytes, uint32_t *ret_crc, bool sync,
-		     struct err *err)
+/* Size and sum of a file, synced if that is wanted. */
+static int sum_state(const char *path, json_t **ret_sum, bool sync, struct err *err)
 {
-	AUTO_FREE char *path = saved_state_path(directory);
 	AUTO_FREE char *data = NULL;
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	size_t size = 0;
@@ -179,8 +182,8 @@ static int sum_state(const char *directory, uint64_t *ret_bytes, uint32_t *ret_c
 		r = -errno;
 	if (r < 0)
 		return err_set(err, r, "cannot read '%s': %m", path);
-	*ret_bytes = size;
-	*ret_crc = ~hash_crc32c(~0u, data, size);
+	*ret_sum = json_pack("{s:I, s:I}", "bytes", (json_int_t)size, "crc32c",
+			     (json_int_t)~hash_crc32c(~0u, data, size));
 	return 0;
 }
 
@@ -201,22 +204,26 @@ int saved_seal(const char *directory, const struct machine_shape *shape, uint32_
 {
 	AUTO_FREE char *path = description_path(directory);
 	AUTO_JSON json_t *description = saved_describe(shape, scratch_slot, err);
+	AUTO_FREE char *state_path = saved_state_path(directory);
+	AUTO_FREE char *shares_path = saved_shares_path(directory);
+	AUTO_JSON json_t *state = NULL;
+	AUTO_JSON json_t *shares = NULL;
 	AUTO_FREE char *text = NULL;
-	uint64_t state_bytes = 0;
-	uint32_t state_crc = 0;
 	uint32_t ram_crc = 0;
 	int r;
 
 	if (!description)
 		return err ? err->code : -EIO;
-	r = sum_state(directory, &state_bytes, &state_crc, durable, err);
+	r = sum_state(state_path, &state, durable, err);
+	if (r == 0 && path_exists(shares_path))
+		r = sum_state(shares_path, &shares, durable, err);
 	if (r == 0 && durable)
 		r = sum_ram(directory, shape->memory_bytes, &ram_crc, true, err);
 	if (r < 0)
 		return r;
-	json_object_set_new(description, "state",
-			    json_pack("{s:I, s:I}", "bytes", (json_int_t)state_bytes, "crc32c",
-				      (json_int_t)state_crc));
+	json_object_set(description, "state", state);
+	if (shares)
+		json_object_set(description, "shares", shares);
 	if (durable)
 		json_object_set_new(description, "ram",
 				    json_pack("{s:I}", "crc32c", (json_int_t)ram_crc));
@@ -243,20 +250,31 @@ int saved_read(const char *directory, json_t **ret_description, struct err *err)
 				  err);
 }
 
-static int check_sums(const char *directory, const json_t *description, uint64_t memory_bytes,
-		      struct err *err)
+static int check_state(const char *path, const json_t *wanted, const char *what, struct err *err)
 {
-	const json_t *state = json_get_object(description, "state");
-	const json_t *ram = json_get_object(description, "ram");
-	uint64_t bytes = 0;
-	uint32_t crc = 0;
-	int r = sum_state(directory, &bytes, &crc, false, err);
+	AUTO_JSON json_t *sum = NULL;
+	int r = sum_state(path, &sum, false, err);
 
 	if (r < 0)
 		return r;
-	if ((int64_t)bytes != json_get_int(state, "bytes", -1) ||
-	    crc != (uint32_t)json_get_int(state, "crc32c", -1))
-		return err_set(err, -EBADMSG, "the saved state of its devices is damaged");
+	return json_equal(sum, wanted) ? 0 : err_set(err, -EBADMSG, "%s is damaged", what);
+}
+
+static int check_sums(const char *directory, const json_t *description, uint64_t memory_bytes,
+		      struct err *err)
+{
+	AUTO_FREE char *state_path = saved_state_path(directory);
+	AUTO_FREE char *shares_path = saved_shares_path(directory);
+	const json_t *shares = json_get_object(description, "shares");
+	const json_t *ram = json_get_object(description, "ram");
+	uint32_t crc = 0;
+	int r = check_state(state_path, json_get_object(description, "state"),
+			    "the saved state of its devices", err);
+
+	if (r == 0 && shares)
+		r = check_state(shares_path, shares, "the saved state of its shares", err);
+	if (r < 0)
+		return r;
 	if (!ram)
 		return 0;
 	r = sum_ram(directory, memory_bytes, &crc, false, err);

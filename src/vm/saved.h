@@ -31,6 +31,8 @@ int saved_check(const json_t *description, const char *qemu, struct saved *ret_s
 
 char *saved_ram_path(const char *directory);
 char *saved_state_path(const char *directory);
+/* What the server of its shares knew (share/state.c), if it has any. */
+char *saved_shares_path(const char *directory);
 
 /* Describes what is in the directory. durable: synced, and the memory is summed up, so that
  * saved_open can tell whether it is still what it was. */

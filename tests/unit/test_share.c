@@ -8,6 +8,7 @@
 #include <linux/fuse.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -42,6 +43,7 @@ struct guest {
 	} echoes[64];
 	size_t echo_count;
 	size_t forgotten; /* notifications */
+	uint32_t undone;  /* notes */
 };
 
 static void send_bytes(struct guest *guest, const void *data, size_t size)
@@ -71,7 +73,7 @@ static void hello(struct guest *guest)
 	assert_int_equal(share_server_turn(guest->server, 1000), 1);
 }
 
-static struct guest *guest_new(const char *path, bool read_only)
+static struct guest *guest_new_silent(const char *path, bool read_only)
 {
 	struct guest *guest = xcalloc(1, sizeof(*guest));
 	struct err err = { 0 };
@@ -84,6 +86,13 @@ static struct guest *guest_new(const char *path, bool read_only)
 	assert_int_equal(
 		share_server_add(guest->server, open(path, O_PATH | O_CLOEXEC), read_only, &err),
 		0);
+	return guest;
+}
+
+static struct guest *guest_new(const char *path, bool read_only)
+{
+	struct guest *guest = guest_new_silent(path, read_only);
+
 	hello(guest);
 	return guest;
 }
@@ -112,6 +121,7 @@ static bool drain(struct guest *guest, uint64_t unique)
 	struct share_header header;
 
 	while (take_frame(guest, &header)) {
+		guest->undone += header.type == SHARE_ECHO || header.type == SHARE_NOTIFY;
 		if (header.type == SHARE_ECHO) {
 			guest->echoes[guest->echo_count].op = guest->data[0];
 			snprintf(guest->echoes[guest->echo_count++].path, 256, "%s",
@@ -532,6 +542,160 @@ static void test_frames_are_checked(void **state)
 	guest_free(guest);
 }
 
+static void say_done(struct guest *guest)
+{
+	uint8_t done[4];
+
+	le_put32(done, guest->undone);
+	if (guest->undone)
+		send_frame(guest, 0, SHARE_DONE, done, sizeof(done));
+	guest->undone = 0;
+}
+
+/* Sends one of the frames around a save and awaits the same, handling what comes before. */
+static void ask(struct guest *guest, uint16_t type)
+{
+	struct share_header header = { 0 };
+
+	say_done(guest);
+	send_frame(guest, 0, type, NULL, 0);
+	while (header.type != type) {
+		assert_int_equal(share_server_turn(guest->server, 1000), 1);
+		while (header.type != type && take_frame(guest, &header))
+			guest->undone += header.type == SHARE_ECHO || header.type == SHARE_NOTIFY;
+		say_done(guest);
+	}
+}
+
+static struct guest *guest_restored(const char *path, int state_fd, int expected)
+{
+	struct guest *guest = guest_new_silent(path, false);
+
+	assert_int_equal(share_server_set_state(guest->server, dup(state_fd), NULL), expected);
+	return guest;
+}
+
+static void test_another_server_goes_on_with_what_a_guest_knows(void **state)
+{
+	AUTO_CLOSE int state_fd = memfd_create("state", MFD_CLOEXEC);
+	AUTO_FREE char *dir = path_join(*state, "d");
+	AUTO_FREE char *gone = path_join(*state, "gone");
+	struct guest *guest = guest_new(*state, false);
+	uint64_t d, f, g, other, f_handle = 0, g_handle = 0, other_handle = 0;
+
+	assert_int_equal(mkdir(dir, 0700), 0);
+	put_file(*state, "d/f", "one");
+	put_file(*state, "gone", "two");
+	put_file(*state, "other", "three");
+	assert_int_equal(share_server_set_state(guest->server, dup(state_fd), NULL), 0);
+	d = lookup(guest, FUSE_ROOT_ID, "d");
+	f = lookup(guest, d, "f");
+	g = lookup(guest, FUSE_ROOT_ID, "gone");
+	other = lookup(guest, FUSE_ROOT_ID, "other");
+	assert_int_equal(open_node(guest, f, O_RDWR, &f_handle), 0);
+	assert_int_equal(open_node(guest, g, O_RDONLY, &g_handle), 0);
+	assert_int_equal(open_node(guest, other, O_RDONLY, &other_handle), 0);
+	ask(guest, SHARE_QUIET);
+	ask(guest, SHARE_LAST);
+	/* It goes on here, too, and again. */
+	ask(guest, SHARE_GO);
+	assert_int_equal(read_at(guest, f, f_handle), 0);
+	ask(guest, SHARE_QUIET);
+	ask(guest, SHARE_LAST);
+	guest_free(guest);
+	assert_int_equal(unlink(gone), 0);
+	put_file(*state, "other", "another"); /* by renaming */
+
+	guest = guest_restored(*state, state_fd, 0);
+	ask(guest, SHARE_GO);
+	assert_int_equal(write_at(guest, f, f_handle, "ONE"), 0);
+	assert_file(*state, "d/f", "ONE");
+	assert_int_equal(lookup(guest, d, "f"), f);
+	assert_int_equal(read_at(guest, g, g_handle), -EBADF);
+	assert_int_equal(read_at(guest, other, other_handle), -EBADF);
+	assert_int_equal(open_node(guest, other, O_RDONLY, &other_handle), -ESTALE);
+	assert_true(lookup(guest, FUSE_ROOT_ID, "other") > other);
+	assert_int_equal(release(guest, g, g_handle), 0);
+	/* What others do is told as before. */
+	put_file(*state, "d/new", "x");
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	drain(guest, 0);
+	assert_true(has_echo(guest, SHARE_ECHO_CREATE, "d/new"));
+	guest_free(guest);
+}
+
+static void test_nothing_is_said_while_the_guest_is_saved(void **state)
+{
+	AUTO_CLOSE int state_fd = memfd_create("state", MFD_CLOEXEC);
+	struct fuse_getattr_in in = { 0 };
+	struct fuse_in_header header = { .len = sizeof(header) + sizeof(in),
+					 .opcode = FUSE_GETATTR,
+					 .nodeid = FUSE_ROOT_ID };
+	uint8_t bytes[sizeof(header) + sizeof(in)];
+	struct guest *guest = guest_new(*state, false);
+	struct share_header frame;
+
+	memcpy(bytes, &header, sizeof(header));
+	memcpy(bytes + sizeof(header), &in, sizeof(in));
+	assert_int_equal(share_server_set_state(guest->server, dup(state_fd), NULL), 0);
+	/* What is under way comes to its end first. */
+	put_file(*state, "x", "x");
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	drain(guest, 0);
+	send_frame(guest, 0, SHARE_QUIET, NULL, 0);
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	assert_false(take_frame(guest, &frame));
+	say_done(guest);
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	assert_true(take_frame(guest, &frame));
+	guest->echo_count = 0;
+	assert_int_equal(frame.type, SHARE_QUIET);
+	ask(guest, SHARE_LAST);
+	put_file(*state, "y", "y");
+	assert_int_equal(share_server_turn(guest->server, 0), 1);
+	assert_false(take_frame(guest, &frame));
+	ask(guest, SHARE_GO);
+	assert_int_equal(share_server_turn(guest->server, 1000), 1);
+	drain(guest, 0);
+	assert_true(has_echo(guest, SHARE_ECHO_CREATE, "y"));
+	/* Out of turn. */
+	send_frame(guest, 0, SHARE_LAST, NULL, 0);
+	assert_int_equal(share_server_turn(guest->server, 1000), -EPROTO);
+	guest_free(guest);
+	guest = guest_restored(*state, state_fd, 0);
+	send_frame(guest, 0, SHARE_FUSE, bytes, sizeof(bytes));
+	assert_int_equal(share_server_turn(guest->server, 1000), -EPROTO);
+	guest_free(guest);
+}
+
+static void test_a_state_that_is_none_is_refused(void **state)
+{
+	AUTO_CLOSE int state_fd = memfd_create("state", MFD_CLOEXEC);
+	struct guest *guest = guest_new(*state, false);
+	struct stat st;
+	uint8_t byte;
+
+	put_file(*state, "f", "x");
+	assert_int_equal(share_server_set_state(guest->server, dup(state_fd), NULL), 0);
+	lookup(guest, FUSE_ROOT_ID, "f");
+	ask(guest, SHARE_QUIET);
+	ask(guest, SHARE_LAST);
+	guest_free(guest);
+	assert_int_equal(fstat(state_fd, &st), 0);
+	for (off_t at = 0; at < st.st_size; at += 7) {
+		assert_int_equal(pread(state_fd, &byte, 1, at), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(state_fd, &byte, 1, at), 1);
+		guest_free(guest_restored(*state, state_fd, -EBADMSG));
+		byte ^= 1;
+		assert_int_equal(pwrite(state_fd, &byte, 1, at), 1);
+	}
+	assert_int_equal(ftruncate(state_fd, st.st_size - 1), 0);
+	guest_free(guest_restored(*state, state_fd, -EBADMSG));
+	assert_int_equal(ftruncate(state_fd, 3), 0);
+	guest_free(guest_restored(*state, state_fd, -EBADMSG));
+}
+
 static void test_changes_of_others_are_told_and_ours_are_not(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "f");
@@ -684,6 +848,9 @@ int main(void)
 		TEST_IN_DIR(test_a_forgotten_directory_goes_with_what_is_in_it),
 		TEST_IN_DIR(test_broken_requests_are_refused),
 		TEST_IN_DIR(test_frames_are_checked),
+		TEST_IN_DIR(test_another_server_goes_on_with_what_a_guest_knows),
+		TEST_IN_DIR(test_nothing_is_said_while_the_guest_is_saved),
+		TEST_IN_DIR(test_a_state_that_is_none_is_refused),
 		TEST_IN_DIR(test_changes_of_others_are_told_and_ours_are_not),
 		TEST_IN_DIR(test_nothing_moves_below_itself),
 		TEST_IN_DIR(test_owners_are_the_users),

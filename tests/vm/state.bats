@@ -431,6 +431,53 @@ is_in_step() {
 	hull volume prune > /dev/null
 }
 
+# has_more FILE LINES
+has_more() {
+	[[ $(wc -l < "$1") -gt $2 ]]
+}
+
+@test "shared directories and sockets go on with the machine, here and in its copies" {
+	local name before share=$BATS_TEST_TMPDIR/share
+	mkdir -p "$share/d"
+	echo before > "$share/d/ext"
+	hull run -d --name web -v "$share:/s" -v "$share/d/ext:/one:ro" -w /s --publish-socket "$BATS_TEST_TMPDIR/sock:/run/x" busybox sh -c 'exec 5>> log 6< d/ext
+		i=0; while :; do i=$((i + 1)); echo $i >&5; cat d/new > seen 2> /dev/null; sleep 0.1; done'
+	soon grep -q 3 "$share/log"
+	run -0 hull exec web cat /s/d/ext /one
+	run -0 hull suspend web
+	assert_exists "$HULL_ROOT/containers/$(uuid_of web)/saved/shares"
+	before=$(wc -l < "$share/log")
+	# What others did meanwhile is seen: a name that was not there, another file in a place, other content.
+	echo new > "$share/d/new"
+	rm "$share/d/ext"
+	echo after > "$share/d/ext"
+	assert_equal "$(wc -l < "$share/log")" "$before"
+	run -0 hull resume web
+	soon grep -q new "$share/seen"
+	soon has_more "$share/log" "$before"
+	run -0 awk '$1 != NR' "$share/log"
+	assert_output ''
+	run -0 hull exec web cat /s/d/ext
+	assert_output after
+	run -1 hull exec web sh -c 'cat < /proc/1/fd/6'
+	assert_exists "$BATS_TEST_TMPDIR/sock"
+	# Copies share it with the one that they are copies of.
+	run -0 hull fork web --name kid
+	run -0 hull snapshot create web --name warm
+	run -0 hull snapshot restore warm --name back
+	for name in web kid back; do
+		run -0 hull exec "$name" sh -c 'readlink /proc/1/cwd; echo '"$name"' > own; cat own'
+		assert_output $'/s\n'"$name"
+		assert_equal "$(cat "$share/own")" "$name"
+	done
+	hull delete -f kid back
+	# Altered, it is not used.
+	printf x | dd of="$(snapshot_file warm shares)" bs=1 seek=30 conv=notrunc status=none
+	fails 1 "Error: the machine of snapshot warm cannot be used: 'shares' in it is damaged; 'hull snapshot restore --disks-only' restores its disks" \
+		hull snapshot restore warm
+	hull snapshot delete warm
+}
+
 @test "a snapshot's disk alone" {
 	hull run --name web busybox sh -c 'echo mine > /file'
 	run -0 hull snapshot create web --name disk
