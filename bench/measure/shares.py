@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""share: work on a directory of the host, beside plain virtio-9p and virtiofsd in a machine without hull.
+"""share: work on a directory of the host, beside plain virtio-9p and virtiofsd in a machine without hull,
+and a work tree of 50,000 files beside the same on a volume.
 
 The other two run the same script in the same guest kernel under the same emulation; their machine is QEMU with an
 initramfs of busybox and the kernel's modules. Where virtiofsd or the kernel folder is missing they are left out.
@@ -10,15 +11,20 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import tempfile
 import time
 
-from .series import Result
+from . import fixture
+from .series import Result, interleave, timed
 from .tools import BUSYBOX, ToolError
 
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 DIRECTORIES, FILES = 20, 25
 TIMEOUT = 900
+TREE_FILES, TREE_DIRECTORY = 50000, 50  # files, and how many of them are in one directory
+GIT_IMAGE = "bench-git:latest"
 
 # What is timed, by the guest's own clock: NAME COMMAND...
 SCRIPT = r"""
@@ -151,7 +157,69 @@ def take(results, label, output):
         (result.get(label) or result.add(label)).values.append(max(float(value), 0.01))
 
 
+def git_image(bench):
+    """A Debian with git, made once."""
+    path = os.path.join(fixture.directory(), "git-%d.tar" % fixture.VERSION)
+    if not os.path.exists(path):
+        os.makedirs(fixture.directory(), exist_ok=True)
+        print("building the image for `share` (once) ...", file=sys.stderr)
+        with tempfile.TemporaryDirectory(dir=fixture.directory(), prefix="building.") as work:
+            made = os.path.join(work, "git.tar")
+            fixture.debootstrap(made, "--include=git")
+            os.rename(made, path)
+    bench.hull("image", "import", path, GIT_IMAGE)
+
+
+def fill_work_tree(directory):
+    """Small files, committed, and an archive of it all beside it."""
+    tree = os.path.join(directory, "tree")
+    shutil.rmtree(directory, ignore_errors=True)
+    for number in range(TREE_FILES):
+        if number % TREE_DIRECTORY == 0:
+            place = os.path.join(tree, "d%d" % (number // TREE_DIRECTORY // 40), "s%d" % (number // TREE_DIRECTORY))
+            os.makedirs(place)
+        with open(os.path.join(place, "f%d.c" % number), "w") as out:
+            out.write("int f%d(void)\n{\n\treturn %d;\n}\n" % (number, number))
+    git = ["git", "-C", tree, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run(git + words, check=True, stdout=subprocess.DEVNULL)
+    with tarfile.open(os.path.join(directory, "tree.tar"), "w") as archive:
+        archive.add(tree, "tree")
+
+
+def work_tree(bench):
+    """What one does in a large tree, again and again: on a share and on a volume of the same container."""
+    directory = os.path.join(bench.directory, "work-tree")
+    fill_work_tree(directory)
+    bench.hull.run("-d", "--name", "bench-tree", "-v", directory + ":/share", "-v", "bench-tree:/volume", GIT_IMAGE,
+                   "sleep", "100000")
+    # An index that is of other inodes is brought up to date by the first git status.
+    bench.hull("exec", "bench-tree", "sh", "-c", "cd /volume && tar xf /share/tree.tar && git config --global "
+               "--add safe.directory '*' && cd tree && git status > /dev/null; cd /share/tree && git status > /dev/null")
+    for name, command in (("git status", "git status --porcelain"), ("find", "find . -type f"),
+                          ("find -newer", "find . -newer .git/HEAD -type f")):
+        result = Result("share: %s in a tree of %d files" % (name, TREE_FILES), baseline="volume")
+        result.commands = ["hull exec CONTAINER %s" % command]
+        for place in ("share", "volume"):
+            result.add(place)
+        interleave(result, bench.rounds_or(3),
+                   {place: timed(lambda place=place, command=command: bench.hull(
+                       "exec", "-w", "/%s/tree" % place, "bench-tree", "sh", "-c", command + " > /dev/null"))
+                    for place in ("share", "volume")}, warm_up=1)
+        yield result
+    bench.hull("delete", "-f", "bench-tree")
+    bench.hull("volume", "delete", "bench-tree")
+    shutil.rmtree(directory)
+
+
 def run(bench):
+    yield from small_tree(bench)
+    if shutil.which("git"):
+        git_image(bench)
+        yield from work_tree(bench)
+
+
+def small_tree(bench):
     bench.busybox()
     directory = os.path.join(bench.directory, "share")
     kernel = os.path.join(os.path.dirname(os.path.realpath(bench.program)), "kernel", "generic")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""start: `run --rm IMAGE true`, from template and cold, and where its milliseconds go."""
+"""start: `run --rm IMAGE true`, from template and cold, with volumes and shares, and where its milliseconds go."""
+import os
 import re
+import statistics
 
 from .series import Result, interleave, timed
 from .tools import BUSYBOX, HULL_RUN, PODMAN_RUN
@@ -36,7 +38,31 @@ def run(bench):
         "hull run, cold boot": timed(lambda: cold.run("--rm", BUSYBOX, "true")),
     })
     yield result
+    yield with_storage(bench, rounds)
     yield from steps(bench, rounds)
+
+
+def with_storage(bench, rounds):
+    """The same container with three volumes and two shared directories."""
+    options = []
+    for number in range(3):
+        options += ["-v", "bench-start-%d:/v%d" % (number, number)]
+    for number in range(2):
+        path = os.path.join(bench.directory, "start-share-%d" % number)
+        os.makedirs(path, exist_ok=True)
+        options += ["-v", "%s:/s%d" % (path, number)]
+    result = Result("start: with three volumes and two shared directories", baseline="without")
+    result.commands = ["hull run --rm -v VOLUME:/v0 ... -v DIR:/s0 ... busybox true"]
+    # The first ones make the volumes and the templates.
+    interleave(result, rounds, {
+        "without": timed(lambda: bench.hull.run("--rm", BUSYBOX, "true")),
+        "with volumes and shares": timed(lambda: bench.hull.run("--rm", *options, BUSYBOX, "true")),
+    }, warm_up=2)
+    pairs = [more - less for less, more in zip(result.get("without").values,
+                                               result.get("with volumes and shares").values)]
+    result.notes = ["added: %.0f ms (median of the rounds)" % (1000 * statistics.median(pairs))]
+    bench.hull("volume", "delete", *["bench-start-%d" % number for number in range(3)])
+    return result
 
 
 GUEST = "after the session came, "

@@ -146,3 +146,18 @@ start_with() {
 	assert_line 'modify /mnt/sub/f '
 	assert_equal "$(grep -c '/mnt/sub own' events)" 3
 }
+
+@test "a tree of thousands of files: found, looked at again, changed on both sides" {
+	mkdir d
+	(cd d && seq -f 'd%.0f' 1 50 | xargs mkdir && for dir in d*; do seq -f "$dir/f%.0f" 1 100; done | xargs touch -d @1000000000)
+	tar -C d -cf d/some.tar d1 d2
+	start_with -v ./d:/mnt
+	run -0 in_container 'find /mnt -type f | wc -l; find /mnt -type f -newer /mnt/some.tar | wc -l'
+	assert_output $'5001\n0'
+	touch d/d7/f70 d/d50/new
+	rm -r d/d49
+	run -0 in_container 'find /mnt -type f | wc -l; cd /mnt; find . -name "f*" -newer some.tar; mkdir out; tar -C out -xf some.tar; find out -type f | wc -l'
+	assert_output $'4902\n./d7/f70\n200'
+	run -0 find d/out -type f ! -newermt @1000000001
+	assert_equal "${#lines[@]}" 200
+}
