@@ -97,6 +97,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 	take_header(line, n, "docker-content-digest", response->digest, sizeof(response->digest));
 	take_header(line, n, "location", response->location, sizeof(response->location));
 	take_header(line, n, "retry-after", response->retry_after, sizeof(response->retry_after));
+	take_header(line, n, "range", response->range, sizeof(response->range));
 	if (take_header(line, n, "www-authenticate", challenge, sizeof(challenge)) &&
 	    strncasecmp(response->challenge, "bearer", 6) != 0)
 		memcpy(response->challenge, challenge, sizeof(challenge));
@@ -159,23 +160,28 @@ static size_t on_send(char *buffer, size_t size, size_t count, void *ctx)
 	struct http *http = ctx;
 	uint64_t left = http->request.body_size - http->body_offset;
 	size_t most = size * count < left ? size * count : (size_t)left;
-	ssize_t n = pread(http->request.body, buffer, most, (off_t)http->body_offset);
+	ssize_t n = pread(http->request.body, buffer, most,
+			  (off_t)(http->request.body_from + http->body_offset));
 
 	if (n < 0)
 		return CURL_READFUNC_ABORT;
 	http->active_ms = clock_monotonic_ms();
 	http->body_offset += (uint64_t)n;
 	if (http->request.sent)
-		http->request.sent(http->request.sent_ctx, http->body_offset);
+		http->request.sent(http->request.sent_ctx,
+				   http->request.body_from + http->body_offset);
 	return (size_t)n;
 }
 
-/* A redirect, or a connection that was closed under us, sends the body again. */
+/* A redirect sends the body again, and so does libcurl by itself when a kept connection was closed
+ * under it. */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
 	struct http *http = ctx;
+	bool is_redirect = http->headers > 0;
 
-	if (origin != SEEK_SET || offset < 0)
+	if (origin != SEEK_SET || offset < 0 ||
+	    (http->request.once && http->body_offset && !is_redirect))
 		return CURL_SEEKFUNC_FAIL;
 	http->body_offset = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
@@ -235,6 +241,8 @@ static void set_request(struct http *http, const struct http_request *request)
 		add_header(http, "Authorization", request->authorization);
 	if (request->content_type)
 		add_header(http, "Content-Type", request->content_type);
+	if (request->content_range)
+		add_header(http, "Content-Range", request->content_range);
 	if (request->method) {
 		/* Whether it is let in is known by then; many servers do not say "continue". */
 		http->headers_sent = curl_slist_append(http->headers_sent, "Expect:");
@@ -266,6 +274,7 @@ static int failure(struct http *http, struct err *err)
 		{ CURLE_SSL_CONNECT_ERROR, -EPROTO, "it does not speak TLS" },
 		{ CURLE_RECV_ERROR, -ECONNRESET, "the connection broke" },
 		{ CURLE_SEND_ERROR, -ECONNRESET, "the connection broke" },
+		{ CURLE_SEND_FAIL_REWIND, -ECONNRESET, "the connection broke" },
 		{ CURLE_GOT_NOTHING, -ECONNRESET, "the connection was closed without an answer" },
 		{ CURLE_PARTIAL_FILE, -ECONNRESET, "the connection ended early" },
 		{ CURLE_HTTP2_STREAM, -ECONNRESET, "the connection broke" },

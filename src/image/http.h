@@ -35,8 +35,11 @@ struct http_request {
 	const char *method;        /* "HEAD", "POST", "PUT", "PATCH"; NULL: GET, or POST of form */
 	const char *content_type;  /* of the body, or NULL */
 	int body;                  /* with a method: a file to send (borrowed), or 0 */
-	uint64_t body_size;
-	void (*sent)(void *ctx, uint64_t bytes); /* of the body so far; may be NULL */
+	uint64_t body_from;        /* the part of the file that is sent begins there */
+	uint64_t body_size;        /* of that part */
+	const char *content_range; /* the header's value, or NULL */
+	bool once;                 /* what went out of it has had its effect: it is not sent anew */
+	void (*sent)(void *ctx, uint64_t bytes); /* the place in the file so far; may be NULL */
 	void *sent_ctx;
 };
 
@@ -46,6 +49,7 @@ struct http_response {
 	char digest[128];       /* Docker-Content-Digest */
 	char challenge[2048];   /* WWW-Authenticate; the last Bearer one if there are several */
 	char retry_after[64];
+	char range[64];
 	char location[4096];
 };
 

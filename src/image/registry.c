@@ -323,6 +323,7 @@ static int exchange(struct registry *registry, struct http *http, const struct r
 		authorization = xstrdup(registry->authorization);
 	pthread_mutex_unlock(&registry->lock);
 	request.url = url;
+	request.once = call->once;
 	request.authorization = authorization;
 	if (request.from == 0 && str_after(call->path, "manifests/"))
 		request.accept = ACCEPT_MANIFESTS;

@@ -80,10 +80,12 @@ void meter_init(struct meter *meter, struct task *task, const char *digest, cons
 void meter_tell(struct meter *meter, uint64_t current)
 {
 	uint64_t now = clock_monotonic_ms();
+	bool over = meter->total && current == meter->total;
 	json_t *progress;
 
-	if (current != meter->total && meter->told_ms && now - meter->told_ms < METER_INTERVAL_MS)
+	if (over ? meter->over : meter->told_ms && now - meter->told_ms < METER_INTERVAL_MS)
 		return;
+	meter->over = over;
 	meter->told_ms = now;
 	progress = json_pack("{s:s, s:s, s:I}", "id", meter->id, "text", meter->text, "current",
 			     (json_int_t)current);

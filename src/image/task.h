@@ -28,11 +28,12 @@ struct meter {
 	char id[16];      /* short id of a digest */
 	uint64_t total;
 	uint64_t told_ms;
+	bool over; /* its end was the last that was told */
 };
 
 void meter_init(struct meter *meter, struct task *task, const char *digest, const char *text,
 		uint64_t total);
-/* The end (current == total) is always told. */
+/* The end (current == total) is always told, once. */
 void meter_tell(struct meter *meter, uint64_t current);
 void task_warning(struct task *task, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string of any bytes; a new reference. */

@@ -347,6 +347,67 @@ layers_made() {
 	assert_output --partial 'image not found'
 }
 
+# pushed REPOSITORY [NAME=VALUE...]: the image of `ok` goes there; what was asked for is in $BATS_TEST_TMPDIR/log.
+pushed() {
+	local before
+	[[ -e $ROOT/hull.db ]] || request pull reference="$FAKE_HOST/ok:1" platform=linux/amd64
+	HULL_ROOT=$ROOT "$(dirname "$WORKER")/hull" image tag "$FAKE_HOST/ok:1" "$FAKE_HOST/$1:1"
+	before=$(wc -l < "$FAKE/log")
+	run request push reference="$FAKE_HOST/$1:1" "${FAST[@]}" "${@:2}"
+	tail -n "+$((before + 1))" "$FAKE/log" > "$BATS_TEST_TMPDIR/log"
+}
+
+# asked COUNT PATTERN: so many requests of the push were like this.
+asked() {
+	assert_equal "$(grep -cE "$2" "$BATS_TEST_TMPDIR/log")" "$1"
+}
+
+# What was pushed can be pulled.
+pulls_back() {
+	local root=$ROOT
+	ROOT=$BATS_TEST_TMPDIR/other
+	rm -rf "$ROOT"
+	fake_pull "$1"
+	assert_success
+	ROOT=$root
+}
+
+@test "push: a registry that breaks off or answers 5xx is asked again" {
+	pushed push-flaky
+	assert_success
+	pulls_back push-flaky
+	pushed push-broken concurrency=1
+	assert_failure
+	assert_output --partial "registry $FAKE_HOST answered 500"
+	asked 3 '^HEAD '
+	asked 3 ''
+}
+
+@test "push: what broke off goes on where the registry has it, or is begun anew" {
+	pushed push-cut
+	assert_success
+	asked 2 '^POST ' # one for the layer, one for the config
+	asked 1 '^GET .*/uploads/'
+	asked 1 '^PATCH .* range=- '
+	asked 1 '^PATCH .* range=[1-9][0-9]*-[0-9]+ '
+	pulls_back push-cut
+	pushed push-forget
+	assert_success
+	asked 3 '^POST '
+	asked 2 '^PATCH .* range=- '
+	pulls_back push-forget
+}
+
+@test "push: a token for both, for all of a push" {
+	pushed push-token
+	assert_success
+	asked 1 '^GET /push-token-realm\?.*scope=repository%3Apush-token%3Apull%2Cpush range=- auth=-$'
+	pulls_back push-token
+	pushed push-read
+	assert_failure
+	assert_output --partial 'hull registry login'
+}
+
 @test "import of every compression, with changes" {
 	echo hello > "$BATS_TEST_TMPDIR/hello"
 	tar -C "$BATS_TEST_TMPDIR" -cf "$BATS_TEST_TMPDIR/r.tar" hello

@@ -5,7 +5,8 @@
 usage: fake_registry.py DIRECTORY
 
 Listens on a free port of 127.0.0.1, writes it to DIRECTORY/port, and a line per request to DIRECTORY/log:
-METHOD PATH range=<header or -> auth=<header or ->. Every repository has the same image of one layer (a
+METHOD PATH range=<header or -> auth=<header or ->. Repositories named push-… (PUSH_MODES) take what is pushed, and
+what is in them then can be pulled. Every other repository has the same image of one layer (a
 tar.gz with one file of random bytes), but for what MODES says of it.
 """
 import base64
@@ -36,6 +37,11 @@ foreign size-lie-small size-lie-large bad-gzip trailing bad-diffid absurd-size i
 many-layers not-json deep-json no-config not-image config-mismatch empty-layer zstd-garbage nested""".split()
 
 
+# push-flaky answers the first of each request with 500; push-cut takes half of the first PATCH and keeps it, push-forget
+# does not; push-token wants a token to pull and push, push-read gives one that may only pull.
+PUSH_MODES = "push-ok push-flaky push-broken push-cut push-forget push-token push-read".split()
+
+
 def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -56,6 +62,17 @@ def make_layer():
         member.size = PAYLOAD_SIZE
         out.addfile(member, io.BytesIO(random.Random(1).randbytes(PAYLOAD_SIZE)))
     return tar.getvalue(), gzip.compress(tar.getvalue(), 1, mtime=0)
+
+
+class Pushed:
+    """What was pushed into one repository."""
+
+    def __init__(self):
+        self.blobs = {}
+        self.documents = {}
+        self.uploads = {}
+        self.top = None
+        self.type = None
 
 
 class Image:
@@ -136,8 +153,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def note(self):
-        line = "%s %s range=%s auth=%s\n" % (self.command, self.path, self.headers.get("Range", "-"),
-                                             self.headers.get("Authorization", "-").replace(" ", "_"))
+        line = "%s %s range=%s auth=%s\n" % (
+            self.command, self.path, self.headers.get("Range") or self.headers.get("Content-Range", "-"),
+            self.headers.get("Authorization", "-").replace(" ", "_"))
         with self.lock, open(self.directory / "log", "a") as log:
             log.write(line)
 
@@ -200,6 +218,87 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(206, body[start:], Content_Range="bytes %d-%d/%d" % (start, len(body) - 1, len(body)))
         return self.reply(200, body)
 
+    def must_log_in(self, mode):
+        """Whether this was answered with a challenge."""
+        scope = "pull" if self.command in ("GET", "HEAD") else "pull,push"
+        if mode not in ("push-token", "push-read"):
+            return False
+        if self.headers.get("Authorization", "").startswith("Bearer %s:%s" % (mode, scope)):
+            return False
+        self.drop_body()
+        challenge = 'Bearer realm="http://%s/%s-realm",service="fake",scope="repository:%s:%s"' % (
+            self.headers["Host"], mode, mode, scope)
+        self.reply(401, WWW_Authenticate=challenge)
+        return True
+
+    def drop_body(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def push(self, parts):
+        """HEAD, POST, PATCH and PUT of a repository that is pushed to."""
+        self.note()
+        mode = parts[1] if len(parts) > 3 else None
+        if mode not in PUSH_MODES:
+            self.drop_body()
+            return self.reply(404)
+        if self.must_log_in(mode):
+            return None
+        if mode == "push-broken" or mode == "push-flaky" and self.count((mode, self.command)) == 0:
+            self.drop_body()
+            return self.reply(500)
+        image = self.images[mode]
+        kind, name = parts[2], parts[3].split("?")[0]
+        if self.command == "HEAD":
+            return self.reply(200 if name in image.blobs else 404)
+        if kind == "manifests":
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            image.documents[digest(body)] = image.top = body
+            image.type = self.headers["Content-Type"]
+            return self.reply(201, Docker_Content_Digest=digest(body))
+        if self.command == "POST":
+            name = "upload%d" % self.count(mode)
+            image.uploads[name] = b""
+            self.drop_body()
+            return self.reply(202, Location="/v2/%s/blobs/uploads/%s?state=0" % (mode, name))
+        return self.upload(image, mode, parts[4].split("?")[0])
+
+    def upload(self, image, mode, name):
+        size = int(self.headers["Content-Length"])
+        if name not in image.uploads:
+            self.drop_body()
+            return self.reply(404)
+        start = self.headers.get("Content-Range")
+        if start and int(start.split("-")[0]) != len(image.uploads[name]):
+            self.drop_body()
+            return self.reply(416)
+        if mode in ("push-cut", "push-forget") and self.command == "PATCH" and self.count((mode, "cut")) == 0:
+            image.uploads[name] += self.rfile.read(size // 2)
+            if mode == "push-forget":
+                del image.uploads[name]
+            self.close_connection = True
+            return self.connection.close()
+        image.uploads[name] += self.rfile.read(size)
+        got = image.uploads[name]
+        if self.command == "PATCH":
+            return self.reply(202, Range="0-%d" % (len(got) - 1),
+                              Location="/v2/%s/blobs/uploads/%s?state=%d" % (mode, name, len(got)))
+        if not self.path.endswith("digest=" + digest(got)):
+            return self.reply(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"not what was sent"}]}')
+        image.blobs[digest(got)] = got
+        return self.reply(201)
+
+    def upload_status(self, mode, name):
+        got = self.images[mode].uploads.get(name)
+        if got is None:
+            return self.reply(404)
+        return self.reply(204, Range="0-%d" % (len(got) - 1),
+                          Location="/v2/%s/blobs/uploads/%s?state=%d" % (mode, name, len(got)))
+
+    def do_HEAD(self):
+        self.push(self.path.strip("/").split("/"))
+
+    do_POST = do_PATCH = do_PUT = do_HEAD
+
     def refuse(self, mode, repository):
         """Answers instead of what was asked for, if the mode wants that."""
         auth = self.headers.get("Authorization", "")
@@ -225,13 +324,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, dump({"token": "t0k:" + parts[0]}))
         if parts[0] == "token-denied":
             return self.reply(401)
+        if parts[0].endswith("-realm"):
+            mode = parts[0].removesuffix("-realm")
+            wanted = "repository%%3A%s%%3Apull%%2Cpush" % mode in self.path
+            actions = "pull,push" if wanted and mode == "push-token" else "pull"
+            return self.reply(200, dump({"token": "%s:%s" % (mode, actions)}))
+        if len(parts) == 5 and parts[1] in PUSH_MODES and parts[3] == "uploads":
+            return None if self.must_log_in(parts[1]) else self.upload_status(parts[1], parts[4])
         if parts[0] == "elsewhere":
             return self.reply(200, self.images["redirect"].blobs[parts[1]])
         if len(parts) != 4 or parts[0] != "v2" or parts[1] not in self.images:
             return self.reply(404, b'{"errors":[{"code":"NAME_UNKNOWN"}]}')
         mode, kind, name = parts[1], parts[2], parts[3]
         image = self.images[mode]
-        if self.refuse(mode, mode) is not False:
+        if self.must_log_in(mode) or self.refuse(mode, mode) is not False:
             return None
         if kind == "blobs":
             return self.blob(image, mode, name)
@@ -260,6 +366,7 @@ def main():
     Handler.directory = pathlib.Path(sys.argv[1])
     layer = make_layer()
     Handler.images = {mode: Image(mode, *layer) for mode in MODES}
+    Handler.images.update({mode: Pushed() for mode in PUSH_MODES})
     server = Server(("127.0.0.1", 0), Handler)
     port = Handler.directory / "port.tmp"
     port.write_text(str(server.server_address[1]))
