@@ -9,6 +9,7 @@
 #include "net/neighbours.h"
 #include "net/publish.h"
 #include "net/tap.h"
+#include "net/translate.h"
 #include "net/uplink.h"
 
 #define PORT_DNS 53
@@ -154,6 +155,7 @@ static void send_out(struct gateway *gateway, struct port *from, const struct pa
 void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 {
 	struct gateway *gateway = ctx;
+	struct packet meant;
 
 	if (packet->kind == PACKET_ARP) {
 		answer_arp(gateway, from, packet);
@@ -166,6 +168,15 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 	if (port_is_tap(from)) {
 		local_input(gateway, from, packet); /* the host has other ways into the world */
 		return;
+	}
+	switch (translator_from_member(gateway->netd->translator, from, packet, &meant)) {
+	case TRANSLATED:
+		uplink_input(gateway->netd->uplink, from, &meant);
+		return;
+	case TRANSLATE_DONE:
+		return;
+	case TRANSLATE_NOT:
+		break;
 	}
 	if (!publisher_reply(gateway->netd->publisher, from, packet) &&
 	    !local_input(gateway, from, packet))

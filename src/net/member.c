@@ -15,6 +15,7 @@
 #include "net/names.h"
 #include "net/publish.h"
 #include "net/tap.h"
+#include "net/translate.h"
 #include "net/uplink.h"
 #include "net/wire.h"
 
@@ -43,6 +44,7 @@ static void member_free(struct member *member)
 	if (member->port) {
 		publisher_remove(member->members->netd->publisher, member->port);
 		names_forget(member->members->netd->names, member->port);
+		translator_forget(member->members->netd->translator, member->port);
 	}
 	switch_remove(member->port);
 	loop_remove(member->source);

@@ -22,6 +22,7 @@
 #include "net/publish.h"
 #include "net/resolv_conf.h"
 #include "net/tap.h"
+#include "net/translate.h"
 #include "net/uplink.h"
 
 #define CONFIG_MAX (256 * 1024)
@@ -88,6 +89,8 @@ static int run(struct netd *netd, struct err *err)
 		netd->uplink = uplink_new(netd, NAMES_SOCKET, err);
 		if (!netd->uplink)
 			return -EINVAL;
+		if (netd->config.has6)
+			netd->translator = translator_new(netd);
 		netd->neighbours = neighbours_new(netd->loop, &netd->config, err);
 		if (!netd->neighbours)
 			return err->code;
@@ -111,6 +114,7 @@ static int run(struct netd *netd, struct err *err)
 	netd->tap = tap_free(netd->tap);
 	netd->publisher = publisher_free(netd->publisher);
 	netd->uplink = uplink_free(netd->uplink);
+	netd->translator = translator_free(netd->translator);
 	netd->neighbours = neighbours_free(netd->neighbours);
 	netd->names = names_free(netd->names);
 	netd->sw = switch_free(netd->sw);

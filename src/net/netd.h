@@ -20,6 +20,7 @@ struct neighbours;
 struct names;
 struct tap;
 struct publisher;
+struct translator;
 struct uplink;
 
 struct netd {
@@ -35,6 +36,7 @@ struct netd {
 	struct neighbours *neighbours; /* owned; of the uplink */
 	int resolv_helper;             /* net/resolv_conf.h; -1: none */
 	struct uplink *uplink;         /* owned; NULL: an internal network */
+	struct translator *translator; /* owned; NULL: without an uplink, or IPv6 */
 };
 
 #endif

@@ -426,3 +426,56 @@ size_t packet_make_udp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 	packet_put16(udp + 6, sum ? sum : 0xffff);
 	return ETH_HLEN + IPV6_HEADER_SIZE + size;
 }
+
+/* The sum of what a segment's checksum covers besides itself and its length: addresses and ports.
+ */
+static uint32_t sum_ends(const uint8_t *addresses, size_t addresses_size, const uint8_t *tcp)
+{
+	return sum_bytes(sum_bytes(0, tcp, 4), addresses, addresses_size);
+}
+
+/* The segment behind the header at ip, which is there already with its addresses at `addresses`. */
+static size_t copy_segment(uint8_t *tcp, const uint8_t *addresses, size_t addresses_size,
+			   uint16_t source_port, uint16_t target_port, const struct packet *segment)
+{
+	const uint8_t *old = segment->frame + segment->transport;
+	bool v4 = segment->kind == PACKET_IPV4;
+	size_t size = segment->end - segment->transport;
+	uint32_t before = sum_ends(segment->frame + ETH_HLEN + (v4 ? 12 : 8), v4 ? 8 : 32, old);
+	uint32_t sum;
+
+	memcpy(tcp, old, size);
+	packet_put16(tcp, source_port);
+	packet_put16(tcp + 2, target_port);
+	/* RFC 1624: ~(~sum + ~before + after); sum_fold gives the complement. */
+	sum = (uint16_t)~packet_get16(old + 16);
+	sum += sum_fold(before);
+	sum += (uint16_t)~sum_fold(sum_ends(addresses, addresses_size, tcp));
+	packet_put16(tcp + 16, sum_fold(sum));
+	return size;
+}
+
+size_t packet_make_tcp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+			const uint8_t target_mac[ETH_ALEN], struct in_addr source,
+			struct in_addr target, uint16_t source_port, uint16_t target_port,
+			const struct packet *segment)
+{
+	uint8_t *ip = out + ETH_HLEN;
+
+	make_ethernet(out, target_mac, source_mac, ETHERTYPE_IP);
+	make_ipv4(ip, segment->end - segment->transport, IPPROTO_TCP, &source, &target);
+	return ETH_HLEN + 20 + copy_segment(ip + 20, ip + 12, 8, source_port, target_port, segment);
+}
+
+size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
+			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
+			const struct packet *segment)
+{
+	uint8_t *ip = out + ETH_HLEN;
+
+	make_ethernet(out, target_mac, source_mac, ETHERTYPE_IPV6);
+	make_ipv6(ip, segment->end - segment->transport, IPPROTO_TCP, 64, source, target);
+	return ETH_HLEN + IPV6_HEADER_SIZE +
+	       copy_segment(ip + IPV6_HEADER_SIZE, ip + 8, 32, source_port, target_port, segment);
+}

@@ -27,6 +27,7 @@ enum packet_kind {
 };
 
 /* TCP flags that matter here. */
+#define PACKET_TCP_FIN 0x01
 #define PACKET_TCP_SYN 0x02
 #define PACKET_TCP_RST 0x04
 #define PACKET_TCP_ACK 0x10
@@ -102,6 +103,17 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet);
 /* What says that nobody takes `packet`: a reset, or a port that cannot be reached. At most
  * PACKET_REFUSAL_MAX bytes; 0 if there is nothing to say. */
 size_t packet_make_refusal(uint8_t *out, const struct packet *packet);
+/* The TCP segment (whole, at most 60 kB and some) in a packet of IPv4 or IPv6 between other
+ * addresses and ports, in host order; a checksum that was wrong is wrong still. At most 20 bytes
+ * longer. */
+size_t packet_make_tcp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+			const uint8_t target_mac[ETH_ALEN], struct in_addr source,
+			struct in_addr target, uint16_t source_port, uint16_t target_port,
+			const struct packet *segment);
+size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
+			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
+			const struct packet *segment);
 /* Headers before a UDP payload that is there already, at out + PACKET_UDP_HEADERS4 or 6. Ports in
  * host order. */
 size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],

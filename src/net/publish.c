@@ -75,11 +75,12 @@ static int open_relay(struct published *published, union endpoint *listen_at, st
 static int open_tcp(struct published *published, uint16_t container_port, union endpoint *listen_at,
 		    struct err *err)
 {
-	struct in_addr member = port_binding(published->member)->ipv4;
+	const struct net_config *config = &published->publisher->netd->config;
+	const struct binding *member = port_binding(published->member);
 	union endpoint at = *listen_at;
 	int r;
 
-	if (listen_at->any.sa_family == AF_INET6) {
+	if (listen_at->any.sa_family == AF_INET6 && !(config->has6 && member->has6)) {
 		r = open_relay(published, listen_at, err);
 		if (r < 0)
 			return r;
@@ -91,7 +92,7 @@ static int open_tcp(struct published *published, uint16_t container_port, union 
 		return r;
 	published->uplink = at;
 	published->has_uplink = true;
-	if (listen_at->any.sa_family == AF_INET)
+	if (published->fd < 0)
 		*listen_at = at;
 	return 0;
 }

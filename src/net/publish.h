@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Published ports. TCP on IPv4 goes through the uplink, which keeps the client's address; UDP
- * through sockets of our own (net/udp.h); TCP on IPv6 by a relay to a port of the uplink on
- * loopback, since what listens in a container often does on IPv4 alone.
+ * Published ports. TCP goes through the uplink, which keeps the client's address, in the client's
+ * version of IP (what listens on IPv4 alone is reached all the same: net/translate.h); UDP through
+ * sockets of our own (net/udp.h). In a network without IPv6, TCP of IPv6 is relayed to a port of
+ * the uplink on loopback.
  */
 #ifndef NET_PUBLISH_H
 #define NET_PUBLISH_H

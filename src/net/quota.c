@@ -46,9 +46,12 @@ static void turn_period(struct quota *quota, uint64_t now_ms)
 	quota->period = period;
 }
 
-static bool take_token(struct quota *quota, uint64_t now_ms, size_t sockets)
+static bool take_token(struct quota *quota, uint64_t now_ms, size_t sockets, size_t most)
 {
 	size_t i = 0;
+
+	if (sockets >= most)
+		return false;
 
 	while (sockets > rates[i].sockets)
 		i++;
@@ -65,7 +68,7 @@ static bool take_token(struct quota *quota, uint64_t now_ms, size_t sockets)
 	return true;
 }
 
-bool quota_takes(struct quota *quota, const struct packet *packet, size_t sockets)
+bool quota_takes(struct quota *quota, const struct packet *packet, size_t sockets, size_t most)
 {
 	uint16_t port = packet->source_port;
 	uint8_t bit = (uint8_t)(1 << port % 8);
@@ -76,15 +79,15 @@ bool quota_takes(struct quota *quota, const struct packet *packet, size_t socket
 	if (packet->protocol == IPPROTO_TCP) {
 		if ((packet->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) != PACKET_TCP_SYN)
 			return true;
-		return take_token(quota, clock_monotonic_ms(), sockets);
+		return take_token(quota, clock_monotonic_ms(), sockets, most);
 	}
 	if (packet->protocol != IPPROTO_UDP) /* pings: a socket each */
-		return take_token(quota, clock_monotonic_ms(), sockets);
+		return take_token(quota, clock_monotonic_ms(), sockets, most);
 	now_ms = clock_monotonic_ms();
 	turn_period(quota, now_ms);
 	if (quota->seen[0][port / 8] & bit)
 		return true;
-	if (!(quota->seen[1][port / 8] & bit) && !take_token(quota, now_ms, sockets))
+	if (!(quota->seen[1][port / 8] & bit) && !take_token(quota, now_ms, sockets, most))
 		return false;
 	quota->seen[0][port / 8] |= bit;
 	return true;

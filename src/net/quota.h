@@ -19,7 +19,8 @@ struct quota {
 
 void quota_init(struct quota *quota);
 void quota_release(struct quota *quota);
-/* Whether a packet to the outside may pass while the uplink has so many sockets. */
-bool quota_takes(struct quota *quota, const struct packet *packet, size_t sockets);
+/* Whether a packet to the outside may pass while the uplink has so many sockets, of those that it
+ * may have at most. */
+bool quota_takes(struct quota *quota, const struct packet *packet, size_t sockets, size_t most);
 
 #endif

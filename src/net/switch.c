@@ -111,9 +111,9 @@ const struct port_counters *port_counters(const struct port *port)
 	return &port->counters;
 }
 
-bool port_may_open(struct port *port, const struct packet *packet, size_t sockets)
+bool port_may_open(struct port *port, const struct packet *packet, size_t sockets, size_t most)
 {
-	return quota_takes(&port->quota, packet, sockets);
+	return quota_takes(&port->quota, packet, sockets, most);
 }
 
 bool port_is_tap(const struct port *port)

@@ -58,7 +58,7 @@ const struct port_counters *port_counters(const struct port *port);
 /* Whether it is the host's. */
 bool port_is_tap(const struct port *port);
 /* Whether a packet of a member to the outside is within its quota (net/quota.h). */
-bool port_may_open(struct port *port, const struct packet *packet, size_t sockets);
+bool port_may_open(struct port *port, const struct packet *packet, size_t sockets, size_t most);
 /* Counts a frame that a member sent in vain. */
 void port_refuse(struct port *port);
 /* Sends a frame that netd made, or that came from the uplink. */

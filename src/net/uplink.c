@@ -5,6 +5,7 @@
 #include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,15 +14,18 @@
 #include "net/gateway.h"
 #include "net/guard.h"
 #include "net/names.h"
+#include "net/translate.h"
 
 #define READY_BATCH 64
 #define QUESTIONS_MAX 64 /* of libslirp between two turns; more are asked again */
 #define LISTEN_BACKLOG 128
+#define SOCKETS_MAX 16384
 
 /* What is known of a descriptor of libslirp's, by its number. */
 struct watched {
 	uint32_t events;     /* registered in the epoll set; 0: not there */
 	uint32_t generation; /* of the last fill that wanted it */
+	bool listens;        /* for connections from the outside */
 	int slot;            /* of that fill */
 };
 
@@ -49,6 +53,7 @@ struct uplink {
 	size_t watched_count;
 	struct slot *slots, *old_slots; /* owned; slot_capacity each */
 	size_t slot_count, old_slot_count, slot_capacity;
+	size_t sockets_max; /* that it may have, about */
 	struct question questions[QUESTIONS_MAX];
 	size_t question_count;
 	int listener; /* the descriptor that the last uplink_listen made */
@@ -82,7 +87,7 @@ static ssize_t on_send(const void *data, size_t size, void *ctx)
 		return (ssize_t)size; /* members are configured, they need no advertisement */
 	}
 	port = switch_find_mac(uplink->netd->sw, packet_destination(&packet));
-	if (port)
+	if (port && !translator_to_member(uplink->netd->translator, port, &packet))
 		port_send(port, data, size);
 	return (ssize_t)size;
 }
@@ -121,6 +126,7 @@ static void on_forget_fd(int fd, void *ctx)
 		return;
 	epoll_ctl(uplink->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	uplink->watched[fd].events = 0;
+	uplink->watched[fd].listens = false;
 }
 
 static void on_notify(void *ctx)
@@ -184,6 +190,7 @@ static void check_listener(struct uplink *uplink, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening) {
 		listen(fd, LISTEN_BACKLOG);
+		uplink->watched[fd].listens = true;
 		uplink->listener = fd;
 	}
 }
@@ -203,6 +210,15 @@ static void watch(struct uplink *uplink, struct watched *watched, int fd, uint32
 	watched->events = events;
 }
 
+/* When there are as many connections as there may be, those that come wait in the backlog: libslirp
+ * takes what it is told of, and does not know what to do without a descriptor for it. */
+static int without_new(const struct uplink *uplink, const struct watched *watched, int events)
+{
+	bool full = uplink->old_slot_count >= uplink->sockets_max;
+
+	return watched->listens && full ? events & ~SLIRP_POLL_IN : events;
+}
+
 static int on_add_poll(int fd, int events, void *ctx)
 {
 	struct uplink *uplink = ctx;
@@ -217,7 +233,7 @@ static int on_add_poll(int fd, int events, void *ctx)
 	}
 	watched->generation = uplink->generation;
 	watched->slot = (int)uplink->slot_count;
-	watch(uplink, watched, fd, to_epoll(events));
+	watch(uplink, watched, fd, to_epoll(without_new(uplink, watched, events)));
 	uplink->slots[uplink->slot_count] = (struct slot){ .fd = fd };
 	return (int)uplink->slot_count++;
 }
@@ -375,7 +391,7 @@ static bool is_dns(const struct uplink *uplink, const struct packet *packet)
 
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet)
 {
-	if (!port_may_open(from, packet, uplink->slot_count)) {
+	if (!port_may_open(from, packet, uplink->slot_count, uplink->sockets_max)) {
 		port_refuse(from); /* it tries again */
 		return;
 	}
@@ -387,14 +403,21 @@ void uplink_input(struct uplink *uplink, struct port *from, const struct packet 
 		names_accept(uplink->netd->names, from);
 }
 
-int uplink_listen(struct uplink *uplink, union endpoint *listen, struct in_addr member,
+int uplink_listen(struct uplink *uplink, union endpoint *listen, const struct binding *member,
 		  uint16_t port, struct err *err)
 {
+	bool v6 = listen->any.sa_family == AF_INET6;
+	union endpoint to = { 0 };
 	socklen_t size = sizeof(*listen);
 
+	if (v6)
+		to.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_addr = member->ipv6 };
+	else
+		to.v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = member->ipv4 };
+	endpoint_set_port(&to, port);
 	errno = 0;
-	if (slirp_add_hostfwd(uplink->slirp, 0, listen->v4.sin_addr, endpoint_port(listen), member,
-			      port) < 0)
+	if (slirp_add_hostxfwd(uplink->slirp, &listen->any, endpoint_size(listen), &to.any,
+			       endpoint_size(&to), v6 ? SLIRP_HOSTFWD_V6ONLY : 0) < 0)
 		return err_set(err, errno ? -errno : -EADDRINUSE, "cannot listen: %m");
 	uplink->new_listener = true;
 	uplink->listener = -1;
@@ -406,7 +429,7 @@ int uplink_listen(struct uplink *uplink, union endpoint *listen, struct in_addr 
 
 void uplink_unlisten(struct uplink *uplink, const union endpoint *listen)
 {
-	slirp_remove_hostfwd(uplink->slirp, 0, listen->v4.sin_addr, endpoint_port(listen));
+	slirp_remove_hostxfwd(uplink->slirp, &listen->any, endpoint_size(listen), 0);
 	uplink->touched = true;
 }
 
@@ -432,6 +455,17 @@ static SlirpConfig slirp_config(const struct net_config *config)
 	};
 }
 
+/* The rest is for published UDP, for questions to resolvers, and for members. */
+static size_t sockets_max(void)
+{
+	struct rlimit limit;
+	size_t most = SOCKETS_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 * 3 < most)
+		most = limit.rlim_cur / 4 * 3;
+	return most;
+}
+
 struct uplink *uplink_new(struct netd *netd, const char *names_socket, struct err *err)
 {
 	SlirpConfig config = slirp_config(&netd->config);
@@ -440,6 +474,7 @@ struct uplink *uplink_new(struct netd *netd, const char *names_socket, struct er
 
 	uplink->netd = netd;
 	uplink->listener = -1;
+	uplink->sockets_max = sockets_max();
 	uplink->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (uplink->epoll_fd < 0)
 		abort();

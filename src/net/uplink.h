@@ -25,9 +25,9 @@ void uplink_input(struct uplink *uplink, struct port *from, const struct packet 
 void uplink_sync(struct uplink *uplink);
 /* Tells it of a member before it has to ask. */
 void uplink_introduce(struct uplink *uplink, const struct binding *binding);
-/* Listens on an IPv4 address and port (0: any free one, written back) of the host for a member. The
- * member sees the client's address. */
-int uplink_listen(struct uplink *uplink, union endpoint *listen, struct in_addr member,
+/* Listens on an address and port (0: any free one, written back) of the host for a member, which is
+ * spoken to in the same version of IP, of which it must have an address. It sees the client's. */
+int uplink_listen(struct uplink *uplink, union endpoint *listen, const struct binding *member,
 		  uint16_t port, struct err *err);
 void uplink_unlisten(struct uplink *uplink, const union endpoint *listen);
 

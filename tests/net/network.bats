@@ -109,9 +109,14 @@ status: NXDOMAIN"
 	printf '# none\n' > "$BATS_TEST_TMPDIR/resolv.conf"
 	run -0 machine 10 sh -c 'dig +noall +comments example.org | grep -o "status: [A-Z]*"'
 	assert_output "status: SERVFAIL"
-	run -0 machine -n 198.51.100.2 10 sh -c 'dig +short example.org; dig +tcp +short example.org'
+	run -0 machine -n 198.51.100.2 10 sh -c '
+		for how in "" +tcp "@fd99:1::3" "@fd99:1::3 +tcp"; do dig $how +short example.org; done
+		dig +tcp @fd99:1::3 +short c11'
 	assert_output "192.0.2.1
-192.0.2.6"
+192.0.2.6
+192.0.2.1
+192.0.2.6
+10.99.1.11"
 }
 
 @test "a resolv.conf that others put in the place of the old one is read, also by root" {

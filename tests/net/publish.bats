@@ -14,8 +14,14 @@ load helpers
 	assert_output "hello 40000 10.99.1.1"
 }
 
-@test "ports are published on IPv6 for services that listen on IPv4" {
-	background server -p 'tcp:[::1]:8080:80' -p 'udp:[::]:5353:53' -p udp:0.0.0.0:5353:53 10 $SERVE tcp:80 udp:53
+@test "ports are published on IPv6, with the client's address kept, also for services that listen on IPv4 alone" {
+	background server -p 'tcp:[::1]:8080:80' -p 'tcp:[::]:8081:81' -p 'udp:[::]:5353:53' -p udp:0.0.0.0:5353:53 10 \
+		$SERVE tcp:80 tcp6:81=six udp:53
+	run -0 ask tcp:2001:db8::1:8081
+	assert_output "six 2001:db8::1"
+	run -0 ask tcp:::1:8081
+	assert_output "six fd99:1::1"
+	# What cannot be told in IPv4 is the gateway.
 	run -0 ask tcp:::1:8080
 	assert_output "hello 10.99.1.1"
 	run ! ask tcp:2001:db8::1:8080
@@ -23,6 +29,34 @@ load helpers
 	assert_output "hello 1 10.99.1.1"
 	run -0 ask udp:127.0.0.1:5353
 	assert_output "hello 1 10.99.1.1"
+}
+
+@test "nobody at a published port is told to its client; much goes through, and whole, in either version of IP" {
+	background server -p 'tcp:[::]:8080:80' -p 'tcp:[::]:8081:81' -p 'tcp:[::]:8082:82' 10 python3 -c '
+import hashlib, socket, threading
+def serve(family, port):
+    s = socket.socket(family); s.bind(("", port)); s.listen()
+    while True:
+        c, _ = s.accept()
+        total = hashlib.sha256(c.makefile("rb").read())
+        c.sendall(total.hexdigest().encode() * 50000)
+        c.close()
+for where in (socket.AF_INET, 80), (socket.AF_INET6, 81):
+    threading.Thread(target=serve, args=where).start()
+print("listening", flush=True)'
+	# It is accepted before it is known that nobody is there, and closed then.
+	run ask tcp:::1:8082
+	refute_output --partial 'timed out'
+	run -0 in_world timeout 20 python3 -c '
+import hashlib, os, socket
+for port in 8080, 8081:
+    sent = os.urandom(3000001)
+    s = socket.create_connection(("::1", port))
+    s.sendall(sent)
+    s.shutdown(socket.SHUT_WR)
+    assert s.makefile("rb").read() == hashlib.sha256(sent).hexdigest().encode() * 50000
+print("whole")'
+	assert_output whole
 }
 
 @test "64 connections at once are all answered" {
