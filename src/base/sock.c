@@ -147,56 +147,71 @@ int sock_accept(int listener)
 	return TAKE_FD(fd);
 }
 
-int sock_send_fd(int sock, int fd)
+int sock_send_with_fd(int sock, const void *data, size_t size, int fd)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct iovec byte = { .iov_base = (char[]){ 0 }, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &byte,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof(control.space) };
+	struct iovec all = { .iov_base = (void *)data, .iov_len = size };
+	struct msghdr message = { .msg_iov = &all, .msg_iovlen = 1 };
 	ssize_t n;
 
-	control.header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-					   .cmsg_level = SOL_SOCKET,
-					   .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control.space);
+		control.header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+						   .cmsg_level = SOL_SOCKET,
+						   .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	}
 	do
 		n = sendmsg(sock, &message, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	if (n < 0)
+		return -errno;
+	return (size_t)n == size ? 0 : -EAGAIN;
 }
 
-int sock_receive_fd(int sock)
+long sock_receive_with_fd(int sock, void *data, size_t size, int *ret_fd)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	char byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct iovec iov = { .iov_base = data, .iov_len = size };
 	struct msghdr message = { .msg_iov = &iov,
 				  .msg_iovlen = 1,
 				  .msg_control = &control,
 				  .msg_controllen = sizeof(control.space) };
 	const struct cmsghdr *header;
 	ssize_t n;
-	int fd;
 
 	do
 		n = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if (n == 0)
-		return -EPIPE;
 	header = CMSG_FIRSTHDR(&message);
-	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-	    header->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return fd;
+	*ret_fd = -1;
+	if (n > 0 && header && header->cmsg_level == SOL_SOCKET &&
+	    header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(header), sizeof(*ret_fd));
+	return n;
+}
+
+int sock_send_fd(int sock, int fd)
+{
+	return sock_send_with_fd(sock, "", 1, fd);
+}
+
+int sock_receive_fd(int sock)
+{
+	char byte;
+	int fd = -1;
+	long n = sock_receive_with_fd(sock, &byte, 1, &fd);
+
+	if (n <= 0)
+		return n < 0 ? (int)n : -EPIPE;
+	return fd < 0 ? -EPROTO : fd;
 }

@@ -26,6 +26,12 @@ int sock_accept_any(int listener, int flags);
 /* Accepts one connection whose peer is this user or root; -EPERM for anybody else (closed),
  * -EAGAIN when there is none. The result blocks. */
 int sock_accept(int listener);
+/* Sends all of data at once, with a descriptor as ancillary data (-1: none). 0, -EAGAIN where it
+ * would have to wait, or another negative errno. */
+int sock_send_with_fd(int sock, const void *data, size_t size, int fd);
+/* Receives at most size bytes, and the descriptor that came with the first of them (else -1). Their
+ * number; 0 at the end of the stream; negative errno. */
+long sock_receive_with_fd(int sock, void *data, size_t size, int *ret_fd);
 /* Sends one byte with a descriptor as ancillary data; the peer's copy is independent. */
 int sock_send_fd(int sock, int fd);
 /* Receives what sock_send_fd sent: the descriptor, -EPIPE at the end of the stream, or negative

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "shim/bulk_client.h"
 #include "shim/client.h"
 
 #define TOLD_MAX 65536 /* bytes of a guest's or a helper's lines */
@@ -31,6 +32,7 @@ struct meter {
 	struct engine *engine;
 	const char *what;
 	uint64_t bytes, began_ms, told_ms;
+	const uint64_t *pumped; /* borrowed; what goes past the channel; NULL: nothing does */
 };
 
 static void moved(void *ctx, size_t bytes)
@@ -38,7 +40,10 @@ static void moved(void *ctx, size_t bytes)
 	struct meter *meter = ctx;
 	uint64_t now = clock_monotonic_ms();
 
-	meter->bytes += bytes;
+	if (meter->pumped)
+		meter->bytes = __atomic_load_n(meter->pumped, __ATOMIC_RELAXED);
+	else
+		meter->bytes += bytes;
 	if (now - meter->began_ms < QUIET_MS || now - meter->told_ms < TELL_MS)
 		return;
 	meter->told_ms = now;
@@ -89,34 +94,151 @@ static int take_notes(struct engine *engine, int fd, const struct attach_result 
 	return r;
 }
 
+/* Runs the copy over the channel, joined to the descriptors of stdin and stdout in fds. */
+static int run(struct engine *engine, int connection, const struct msg_copy *message,
+	       struct meter *meter, const int fds[3], struct attach_result *result, struct err *err)
+{
+	const struct attach_options attach = {
+		.input = fds[0] >= 0,
+		.output = true,
+		.fds = fds,
+		.moved = meter->what && engine->ui.progress ? moved : NULL,
+		.ctx = meter,
+	};
+	AUTO_SBUF struct sbuf payload = { 0 };
+
+	msg_copy_encode(message, &payload);
+	return client_attach(connection, CTL_COPY, &payload, &attach, result, err);
+}
+
+/* Moves the data in a process of its own, while the channel takes its records. */
+struct pump {
+	uint8_t *lane;   /* owned */
+	uint64_t *moved; /* owned: a page that is shared with the process */
+	int input;       /* borrowed, as is output: one of them is -1 */
+	int output;
+	int in, out;   /* owned: the process's ends */
+	int theirs[2]; /* owned: the channel's: what it reads and what it writes */
+	struct helper helper;
+};
+
+static void pump_close(struct pump *pump)
+{
+	int *const fds[] = { &pump->in, &pump->out, &pump->theirs[0], &pump->theirs[1] };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (*fds[i] >= 0)
+			close(TAKE_FD(*fds[i]));
+}
+
+static void pump_release(struct pump *pump)
+{
+	pump_close(pump);
+	helper_kill(&pump->helper);
+	bulk_lane_freep(&pump->lane);
+	if (pump->moved)
+		munmap(pump->moved, sizeof(*pump->moved));
+}
+
+static int run_pump(void *ctx, struct err *err)
+{
+	struct pump *pump = ctx;
+
+	return pump->input >= 0 ? bulk_pump_in(pump->lane, pump->input, pump->in, pump->out,
+					       pump->moved, err)
+				: bulk_pump_out(pump->lane, pump->output, pump->in, pump->out,
+						pump->moved, err);
+}
+
+static int open_pipe(int *ret_read, int *ret_write, struct err *err)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(err, -errno, "cannot make a pipe: %m");
+	*ret_read = fds[0];
+	*ret_write = fds[1];
+	return 0;
+}
+
+/* Gets a lane and begins to pump. pump->lane is NULL afterwards if there was none. */
+static int pump_start(struct pump *pump, int connection, struct err *err)
+{
+	void *shared;
+	int r = bulk_lane_open(connection, &pump->lane, err);
+
+	if (r < 0 || !pump->lane)
+		return r;
+	shared = mmap(NULL, sizeof(*pump->moved), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return err_set(err, -errno, "cannot allocate memory: %m");
+	pump->moved = shared;
+	r = open_pipe(&pump->theirs[0], &pump->out, err);
+	if (r == 0)
+		r = open_pipe(&pump->in, &pump->theirs[1], err);
+	if (r == 0)
+		r = helper_start(run_pump, pump,
+				 (int[]){ pump->in, pump->out,
+					  pump->input >= 0 ? pump->input : pump->output, -1 },
+				 &pump->helper, err);
+	if (pump->in >= 0)
+		close(TAKE_FD(pump->in));
+	if (pump->out >= 0)
+		close(TAKE_FD(pump->out));
+	return r;
+}
+
+/* What came is written in any case. What goes is of no use any more to a guest that failed: nobody
+ * waits for it. */
+static int pump_finish(struct engine *engine, struct pump *pump, bool failed, struct err *err)
+{
+	pump_close(pump);
+	if (pump->input >= 0 && failed)
+		helper_kill(&pump->helper);
+	return pump->helper.pid ? helper_finish(engine, &pump->helper, err) : 0;
+}
+
 int stream_run(struct engine *engine, int connection, const struct msg_copy *message, int input,
 	       int output, const char *what, bool *ret_broken, struct err *err)
 {
 	struct meter meter = { .engine = engine, .what = what, .began_ms = clock_monotonic_ms() };
+	CLEANUP(pump_release)
+	struct pump pump = { .input = input,
+			     .output = output,
+			     .in = -1,
+			     .out = -1,
+			     .theirs = { -1, -1 },
+			     .helper.report = -1 };
 	AUTO_CLOSE int notes = open_notes();
-	const int fds[3] = { input, output, notes };
-	const struct attach_options attach = {
-		.input = input >= 0,
-		.output = true,
-		.fds = fds,
-		.moved = what && engine->ui.progress ? moved : NULL,
-		.ctx = &meter,
-	};
 	struct attach_result result = { 0 };
-	AUTO_SBUF struct sbuf payload = { 0 };
-	int r;
+	struct err pump_err = { 0 };
+	int pumped;
+	int r = notes < 0 ? err_set(err, -errno, "cannot make a file in memory: %m") : 0;
 
-	if (notes < 0) {
+	if (r == 0 && message->op != MSG_COPY_DIFF)
+		r = pump_start(&pump, connection, err);
+	if (r < 0) {
 		close(connection);
-		return err_set(err, -errno, "cannot make a file in memory: %m");
+		return r;
 	}
-	msg_copy_encode(message, &payload);
-	r = client_attach(connection, CTL_COPY, &payload, &attach, &result, err);
+	meter.pumped = pump.moved;
+	r = run(engine, connection, message, &meter,
+		pump.lane ? (int[]){ pump.theirs[0], pump.theirs[1], notes }
+			  : (int[]){ input, output, notes },
+		&result, err);
+	pumped = pump_finish(engine, &pump, r < 0 || result.status != 0, &pump_err);
+	if (pump.moved)
+		meter.bytes = *pump.moved;
 	if (meter.told_ms)
 		engine->ui.progress(engine->ui.ctx, what, "copying", meter.bytes, meter.bytes);
 	if (ret_broken)
-		*ret_broken = result.output_broken;
-	return r < 0 ? r : take_notes(engine, notes, &result, err);
+		*ret_broken = pump.lane ? pumped < 0 : result.output_broken;
+	if (r == 0)
+		r = take_notes(engine, notes, &result, err);
+	if (r == 0 && pumped < 0)
+		r = err_set(err, pumped, "%s", pump_err.message);
+	return r;
 }
 
 /* --- the helper --- */

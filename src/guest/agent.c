@@ -308,7 +308,7 @@ static int start_copy(struct agent *agent, const struct msg_copy *message, struc
 	bool runs = main_process && process_is_started(main_process);
 	struct copy_scene scene = { .mounts_fd = runs ? agent->stage.pidfd : -1,
 				    .session = &agent->session };
-	bool reads_input = message->op == MSG_COPY_WRITE;
+	bool reads_input = message->op == MSG_COPY_WRITE || message->lane;
 	bool freezes = message->flags & MSG_COPY_FREEZE;
 	struct msg_process shape = { .id = message->id,
 				     .flags = reads_input ? MSG_PROCESS_STDIN : 0 };
@@ -586,9 +586,14 @@ static int rejoin_processes(struct agent *agent, const struct msg_rejoin *rejoin
 
 	if (!main_process || !process_pid(main_process))
 		return err_set(err, -ESRCH, "the container's process had ended");
-	VEC_EACH (&agent->processes, it)
-		if (*it != main_process)
-			process_orphan(*it);
+	VEC_EACH (&agent->processes, it) {
+		if (*it == main_process)
+			continue;
+		/* Its lane is anybody's here. */
+		if (process_is_copy(*it) && process_pid(*it))
+			kill(process_pid(*it), SIGKILL);
+		process_orphan(*it);
+	}
 	r = process_rejoin(main_process);
 	if (r == 0 && rejoin->signal)
 		kill(process_pid(main_process), (int)rejoin->signal);

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "guest/become.h"
+#include "guest/bulk.h"
 #include "guest/changes.h"
 #include "guest/mounts.h"
 #include "guest/sys.h"
@@ -30,7 +31,8 @@
 #define FD_ROOT 4
 #define FD_UPPER 5
 #define FD_LOWER 6
-#define FD_FIRST_OTHER 7
+#define FD_BULK 7
+#define FD_FIRST_OTHER 8
 #define FD_ABOVE 64
 
 #define PIPE_SIZE (256 * 1024)
@@ -39,7 +41,8 @@ struct copier {
 	const struct msg_copy *message;
 	const struct msg_session *session;
 	bool reported;
-	struct stat top; /* READ: of the path */
+	struct bulk_end bulk; /* when the message has a lane */
+	struct stat top;      /* READ: of the path */
 	struct stat root;
 };
 
@@ -60,6 +63,12 @@ static long read_stdin(void *ctx, void *data, size_t size)
 		n = read(0, data, size);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+static tar_write_fn output_of(struct copier *c, void **ret_ctx)
+{
+	*ret_ctx = &c->bulk;
+	return c->message->lane ? bulk_end_write : write_stdout;
 }
 
 /* A line of stderr: see proto/copy.h. */
@@ -119,13 +128,16 @@ static bool skip_kernel(void *ctx, int dir_fd, const char *name, const char *pat
 	return (is_root && str_eq(path, "dev")) || is_kernels(dir_fd, name);
 }
 
-static int run_pack(int dir_fd, const char *leaf, const struct pack_options *options,
-		    struct err *err)
+static int run_pack(struct copier *c, int dir_fd, const char *leaf,
+		    const struct pack_options *options, struct err *err)
 {
-	CLEANUP(tar_writer_freep) struct tar_writer *writer = tar_writer_new(write_stdout, NULL);
+	void *ctx;
+	tar_write_fn output = output_of(c, &ctx);
+	CLEANUP(tar_writer_freep) struct tar_writer *writer = tar_writer_new(output, ctx);
 	int r = pack(writer, dir_fd, leaf, options, err);
 
-	if (r == 0 && tar_writer_finish(writer) < 0)
+	if (r == 0 &&
+	    (tar_writer_finish(writer) < 0 || (c->message->lane && bulk_end_flush(&c->bulk) < 0)))
 		r = err_set(err, -EPIPE, "cannot write the archive: %m");
 	return r;
 }
@@ -133,7 +145,9 @@ static int run_pack(int dir_fd, const char *leaf, const struct pack_options *opt
 static int copy_read(struct copier *c, struct err *err)
 {
 	CLEANUP(source_release) struct source source = { .dir_fd = -1 };
-	struct pack_options options = { .skip = skip_kernel, .warn = warn, .ctx = c };
+	struct pack_options options = {
+		.past_cache = true, .skip = skip_kernel, .warn = warn, .ctx = c
+	};
 	int r = source_find(FD_ROOT, IN_ROOT, c->message->path, c->message->flags & MSG_COPY_FOLLOW,
 			    &source, err);
 
@@ -144,26 +158,29 @@ static int copy_read(struct copier *c, struct err *err)
 	c->top = source.st;
 	options.name = str_or(source.name, ".");
 	started(c);
-	return run_pack(source.dir_fd, source.leaf, &options, err);
+	return run_pack(c, source.dir_fd, source.leaf, &options, err);
 }
 
 static int copy_export(struct copier *c, struct err *err)
 {
-	const struct pack_options options = { .name = ".", .warn = warn };
+	const struct pack_options options = { .name = ".", .past_cache = true, .warn = warn };
 
 	started(c);
-	return run_pack(FD_ROOT, "", &options, err);
+	return run_pack(c, FD_ROOT, "", &options, err);
 }
 
 static int copy_layer(struct copier *c, struct err *err)
 {
 	struct changes changes = { .session = c->session, .lower_fd = FD_LOWER };
-	const struct pack_options options = {
-		.name = ".", .upper = true, .skip = changes_skip, .warn = warn, .ctx = &changes
-	};
+	const struct pack_options options = { .name = ".",
+					      .upper = true,
+					      .past_cache = true,
+					      .skip = changes_skip,
+					      .warn = warn,
+					      .ctx = &changes };
 
 	started(c);
-	return run_pack(FD_UPPER, "", &options, err);
+	return run_pack(c, FD_UPPER, "", &options, err);
 }
 
 static int copy_diff(struct copier *c, struct err *err)
@@ -198,11 +215,14 @@ static int find_directory(const char *path, char prefix[TAR_PATH_MAX + 1], int *
 
 static int run_unpack(struct copier *c, struct unpack_options *options, struct err *err)
 {
-	CLEANUP(tar_reader_freep) struct tar_reader *reader = tar_reader_new(read_stdin, NULL);
+	CLEANUP(tar_reader_freep)
+	struct tar_reader *reader =
+		tar_reader_new(c->message->lane ? bulk_end_read : read_stdin, &c->bulk);
 	int r;
 
 	options->keep_owner = c->message->flags & MSG_COPY_KEEP_OWNER;
 	options->all_modes = options->devices = options->all_xattrs = true;
+	options->past_cache = true;
 	options->warn = warn;
 	started(c);
 	r = unpack(reader, options, err);
@@ -241,14 +261,14 @@ static int copy_write(struct copier *c, struct err *err)
 /* --- the child --- */
 
 /* Descriptors to fixed places, 0 on; all others of hull-init are closed. */
-static int take_places(int fds[FD_FIRST_OTHER])
+static int take_places(int fds[], int count)
 {
-	for (int i = 0; i < FD_FIRST_OTHER; i++)
+	for (int i = 0; i < count; i++)
 		fds[i] = fcntl(fds[i], F_DUPFD, FD_ABOVE);
-	for (int i = 0; i < FD_FIRST_OTHER; i++)
+	for (int i = 0; i < count; i++)
 		if (fds[i] < 0 || dup2(fds[i], i) < 0)
 			return -errno;
-	syscall(SYS_close_range, FD_FIRST_OTHER, ~0u, 0);
+	syscall(SYS_close_range, count, ~0u, 0);
 	return 0;
 }
 
@@ -261,6 +281,10 @@ static int enter(const struct msg_copy *message, const struct copy_scene *scene,
 	bool entered = false;
 	int r = 0;
 
+	if (message->lane)
+		r = fds[FD_BULK] = bulk_open_disk(err);
+	if (r < 0)
+		return r;
 	fds[FD_UPPER] = open(MOUNTS_UPPER, flags);
 	fds[FD_LOWER] = open(MOUNTS_LOWER, flags);
 	if (inside && scene->mounts_fd >= 0) {
@@ -276,7 +300,7 @@ static int enter(const struct msg_copy *message, const struct copy_scene *scene,
 	if (r < 0)
 		return r;
 	fds[FD_ROOT] = open(entered ? "/" : MOUNTS_ROOT, flags);
-	r = take_places(fds);
+	r = take_places(fds, message->lane ? FD_FIRST_OTHER : FD_BULK);
 	if (r < 0)
 		return err_set(err, r, "cannot prepare the copy: %m");
 	umask(0);
@@ -296,6 +320,8 @@ static void copy_main(const struct msg_copy *message, const struct copy_scene *s
 	struct err err = { 0 };
 	int r = enter(message, scene, stdio, report, &err);
 
+	if (r == 0 && message->lane)
+		bulk_end_init(&c.bulk, FD_BULK, message->lane, 0, 1);
 	if (r == 0)
 		r = ops[message->op](&c, &err);
 	if (r < 0 && !c.reported) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/bulk.h"
 #include "proto/msg.h"
 #include "proto/pack.h"
 
@@ -17,6 +18,7 @@ void msg_copy_encode(const struct msg_copy *msg, struct sbuf *out)
 	pack_u32(out, msg->flags);
 	pack_string(out, msg->path);
 	pack_string(out, msg->name);
+	pack_u32(out, msg->lane);
 }
 
 int msg_copy_decode(const uint8_t *data, size_t size, struct msg_copy *ret_msg)
@@ -30,11 +32,12 @@ int msg_copy_decode(const uint8_t *data, size_t size, struct msg_copy *ret_msg)
 	msg.flags = unpack_u32(&in);
 	msg.path = unpack_string(&in);
 	msg.name = unpack_string(&in);
+	msg.lane = unpack_u32(&in);
 	r = unpack_done(&in);
 	if (r < 0 || msg.id < 1 || msg.id > MSG_PROCESS_ID_MAX || msg.op < MSG_COPY_READ ||
 	    msg.op >= MSG_COPY_OP_COUNT || msg.flags & ~(uint32_t)MSG_COPY_FLAGS_ALL ||
 	    strlen(msg.path) > PATH_LENGTH_MAX || strlen(msg.name) > NAME_LENGTH_MAX ||
-	    strchr(msg.name, '/'))
+	    strchr(msg.name, '/') || msg.lane > BULK_LANES)
 		return -EPROTO;
 	*ret_msg = msg;
 	return 0;

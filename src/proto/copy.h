@@ -39,6 +39,9 @@ struct msg_copy {
 	const char *path; /* in the container; a relative one begins at its root; "" for EXPORT,
 			     LAYER, DIFF */
 	const char *name; /* WRITE: of the archive's top; "": its contents are meant */
+	/* The data passes through this lane (proto/bulk.h), counted from 1, and the streams say
+	 * which part of it; 0: through the streams. The shim chooses it. */
+	uint32_t lane;
 };
 
 void msg_copy_encode(const struct msg_copy *msg, struct sbuf *out);

@@ -32,10 +32,11 @@ enum ctl_type {
 			  * or "": as it is */
 	CTL_COPY = 120,  /* a packed msg_copy (its id is ignored); answered as CTL_EXEC is */
 	CTL_COPY_END = 121, /* empty; CTL_OK when the machine that only copies files has ended */
-	CTL_SUSPEND = 130,  /* empty; answered by CTL_OK when the machine is saved and gone */
-	CTL_SAVE = 131,     /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
-			     * container's, for a copy of machine and disks; answered by CTL_SAVED */
-	CTL_CONNECT = 100,  /* string: a network that the container is to join */
+	CTL_BULK = 122, /* empty; before CTL_COPY: a lane (proto/bulk.h) for it; CTL_BULK_REPLY */
+	CTL_SUSPEND = 130, /* empty; answered by CTL_OK when the machine is saved and gone */
+	CTL_SAVE = 131,    /* string: the name (LAUNCH_COPY_PREFIX …) of a directory, made in the
+			    * container's, for a copy of machine and disks; answered by CTL_SAVED */
+	CTL_CONNECT = 100, /* string: a network that the container is to join */
 	CTL_DISCONNECT = 101, /* string: a network that it is to leave */
 	CTL_RENAME = 102,     /* string: what the container is called now */
 	/* while attached */
@@ -49,6 +50,8 @@ enum ctl_type {
 	CTL_EXITED = 93,      /* u32 status, u8 killed for memory */
 	CTL_TOP_REPLY = 95,   /* a packed msg_top */
 	CTL_STATS_REPLY = 94, /* a packed msg_stats */
+	CTL_BULK_REPLY = 123, /* two u32: the lane, counted from 1, 0; 0: none is free. With a lane
+			       * comes the descriptor of the memory that it is in (SCM_RIGHTS) */
 	CTL_SAVED = 135, /* u64 µs without a process running, u64 µs with the machine stopped,
 			  * u64 pages of memory that had changed since it was started */
 };

@@ -80,6 +80,8 @@ static void process_remove(struct process *process)
 {
 	struct process **link = &process->shim->processes;
 
+	bulk_process_over(process->shim->bulk, process->id);
+
 	if (process->shim->guest)
 		for (uint32_t which = MSG_STREAM_STDIN; which <= MSG_STREAM_STDERR; which++)
 			mux_close(process->shim->guest, guest_stream(process, which));

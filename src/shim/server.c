@@ -218,9 +218,11 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 		return 0;
 	}
 	copy.id = shim->next_process_id++;
+	copy.lane = bulk_begin(client, copy.id);
 	client->copies = true;
 	msg_copy_encode(&copy, &out);
-	relay_attach(relay_add(shim, copy.id, copy.op == MSG_COPY_WRITE ? MSG_PROCESS_STDIN : 0),
+	relay_attach(relay_add(shim, copy.id,
+			       copy.op == MSG_COPY_WRITE || copy.lane ? MSG_PROCESS_STDIN : 0),
 		     client, CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
 	return mux_send_control(shim->guest, MSG_COPY, out.text, out.length);
 }
@@ -402,6 +404,7 @@ static const struct {
 	{ CTL_PAUSE, true, on_pause },
 	{ CTL_COPY, true, on_copy },
 	{ CTL_COPY_END, true, on_copy_end },
+	{ CTL_BULK, false, bulk_request },
 	{ CTL_CONNECT, true, connect_request },
 	{ CTL_DISCONNECT, true, disconnect_request },
 	{ CTL_RENAME, true, rename_request },
@@ -543,7 +546,8 @@ void server_report_end(struct shim *shim)
 
 		if (client->dead || client->exit_due)
 			continue;
-		if (client->held_copy.length && !client->copies && !shim->launch.files) {
+		if ((client->held_copy.length || (client->bulk_asked && !client->asked)) &&
+		    !client->copies && !shim->launch.files) {
 			server_send_error(client, -EAGAIN, 125, "the container has ended");
 		} else if (client->wants_end && client->end_is_ok) {
 			server_send(client, CTL_OK, NULL);

@@ -8,6 +8,7 @@
  *	supervisor.c	phases of the container's life, a table of phase × event → action
  *	relay.c		processes of the guest and the clients attached to them: bytes both ways
  *	server.c	the control socket: who asks what, and the answers
+ *	bulk.c		the memory that copies of files pass through
  *	state.c		the machine saved, and brought back from where it was saved
  *	healthcheck.c	a command that is run in it once in a while, and what that says (health.h)
  *
@@ -24,6 +25,7 @@
 
 #include "base/loop.h"
 #include "proto/mux.h"
+#include "shim/bulk.h"
 #include "shim/ctl.h"
 #include "shim/launch.h"
 #include "shim/logs.h"
@@ -111,6 +113,7 @@ struct shim {
 	struct process *processes; /* owned list (relay.c) */
 	uint32_t next_process_id;
 	struct client *clients; /* owned list (server.c) */
+	struct shim_bulk *bulk; /* owned; NULL before the first machine */
 	unsigned client_count;
 	struct loop_source *reaper;  /* frees dead clients outside their callbacks */
 	struct loop_source *answers; /* fires when the guest owes one for too long */
@@ -231,6 +234,8 @@ struct client {
 	bool wants_end;  /* told when the container has ended: wait, stop */
 	bool end_is_ok;  /* stop: CTL_OK; wait: CTL_EXITED */
 	bool wants_stats, wants_top;
+	bool bulk_asked;       /* for a lane: a copy will be asked for */
+	uint32_t lane;         /* of shim->bulk, counted from 1; 0: none */
 	bool copies;           /* its process is a copy, which is worth nothing without it */
 	struct sbuf held_copy; /* what it asked for before the machine was ready */
 	bool wants_saved;

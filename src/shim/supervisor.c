@@ -521,6 +521,7 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	if (r < 0)
 		return r;
 	options.files_fd = shim->shares.channel;
+	options.bulk_fd = bulk_fd(shim->bulk);
 	r = vm_spawn(&options, &shim->vm, err);
 	if (shim->shares.channel > 0)
 		close(shim->shares.channel);
@@ -598,6 +599,9 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	shim->interfaces_pending = 0;
+	r = shim->bulk ? 0 : bulk_new(&shim->bulk, err);
+	if (r < 0)
+		return r;
 	r = shim->nets || shim->launch.files
 		    ? 0
 		    : nets_open(&shim->launch, shim->store, shim->launch.uuid, &shim->nets, err);

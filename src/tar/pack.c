@@ -12,9 +12,10 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "tar/direct.h"
 #include "tar/links.h"
 
-#define COPY_SIZE (256 * 1024)
+#define COPY_SIZE (512 * 1024)
 #define XATTR_NAMES_MAX 65536
 #define XATTR_SPACE_MAX (512 * 1024) /* names and values of an entry */
 #define OVERLAY_PREFIX "trusted.overlay."
@@ -34,7 +35,7 @@ struct packer {
 	char xattr_names[XATTR_NAMES_MAX];
 	struct tar_xattr xattrs[TAR_XATTRS_MAX];
 	struct tar_extent extents[TAR_EXTENTS_MAX];
-	char buffer[COPY_SIZE];
+	_Alignas(TAR_PAGE) char buffer[COPY_SIZE];
 };
 
 static int pack_entry(struct packer *p, int dir_fd, const char *leaf, int depth, struct err *err);
@@ -173,14 +174,28 @@ static void find_extents(struct packer *p, int fd, const struct stat *st, struct
 	entry->sparse = true;
 }
 
+/* Past the page cache whole pages are asked for, also at the end of the file. */
+static ssize_t read_some(struct packer *p, int fd, bool *direct, size_t want, uint64_t offset)
+{
+	size_t pages = (want + TAR_PAGE - 1) & ~(size_t)(TAR_PAGE - 1);
+	ssize_t n = pread(fd, p->buffer, *direct ? pages : want, (off_t)offset);
+
+	if (n < 0 && errno == EINVAL && *direct && tar_set_direct(fd, false) == 0) {
+		*direct = false;
+		n = pread(fd, p->buffer, want, (off_t)offset);
+	}
+	return n > (ssize_t)want ? (ssize_t)want : n;
+}
+
 /* Data from offset on; what the file has lost meanwhile is zeros. */
-static int copy_data(struct packer *p, int fd, uint64_t offset, uint64_t size, struct err *err)
+static int copy_data(struct packer *p, int fd, bool *direct, uint64_t offset, uint64_t size,
+		     struct err *err)
 {
 	bool shrunk = false;
 
 	while (size) {
 		size_t want = size < COPY_SIZE ? (size_t)size : COPY_SIZE;
-		ssize_t n = shrunk ? 0 : pread(fd, p->buffer, want, (off_t)offset);
+		ssize_t n = shrunk ? 0 : read_some(p, fd, direct, want, offset);
 		int r;
 
 		if (n < 0 && errno == EINTR)
@@ -205,12 +220,15 @@ static int copy_data(struct packer *p, int fd, uint64_t offset, uint64_t size, s
 
 static int pack_content(struct packer *p, int fd, const struct tar_entry *entry, struct err *err)
 {
+	bool direct = p->options->past_cache && entry->size >= TAR_DIRECT_MIN &&
+		      tar_set_direct(fd, true) == 0;
 	int r = written(tar_writer_entry(p->writer, entry), err);
 
 	if (r == 0 && !entry->sparse)
-		return copy_data(p, fd, 0, entry->size, err);
+		return copy_data(p, fd, &direct, 0, entry->size, err);
 	for (size_t i = 0; r == 0 && i < entry->extent_count; i++)
-		r = copy_data(p, fd, entry->extents[i].offset, entry->extents[i].size, err);
+		r = copy_data(p, fd, &direct, entry->extents[i].offset, entry->extents[i].size,
+			      err);
 	return r;
 }
 
@@ -435,9 +453,11 @@ static int pack_entry(struct packer *p, int dir_fd, const char *leaf, int depth,
 int pack(struct tar_writer *writer, int dir_fd, const char *leaf,
 	 const struct pack_options *options, struct err *err)
 {
-	struct packer *p = xmalloc(sizeof(*p));
+	struct packer *p = aligned_alloc(TAR_PAGE, sizeof(*p));
 	int r;
 
+	if (!p)
+		return err_set(err, -ENOMEM, "cannot allocate memory");
 	p->writer = writer;
 	p->options = options;
 	p->links = links_new();

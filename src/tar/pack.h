@@ -19,6 +19,7 @@ struct pack_options {
 	bool root_owned;  /* everything is said to be root's */
 	bool upper;       /* the top is the upper directory of an overlay: written as a layer, with
 			     .wh. names; overlayfs's own attributes are left out */
+	bool past_cache;  /* large files do not pass through the page cache, where that can be */
 	/* Whether to leave it out, with all below it. path: below
 	 * the top, "" is the top. NULL: nothing is left out. */
 	bool (*skip)(void *ctx, int dir_fd, const char *name, const char *path,

@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "tar/format.h"
 
-#define BUFFER_SIZE (256 * 1024)
+#define BUFFER_SIZE (576 * 1024) /* what comes at once, and what may be left of the last time */
 #define SIZE_LIMIT ((uint64_t)INT64_MAX)
 #define EXTENDED_HEADERS_MAX 16 /* in a row, before an entry */
 
@@ -43,13 +43,16 @@ struct tar_reader {
 	struct tar_xattr xattrs[TAR_XATTRS_MAX];
 	struct tar_extent extents[TAR_EXTENTS_MAX];
 	char name[TAR_PATH_MAX + 1], link[TAR_PATH_MAX + 1];
-	uint8_t buffer[BUFFER_SIZE];
+	/* Blocks of the archive are at multiples of their size, as long as it comes in such. */
+	_Alignas(TAR_PAGE) uint8_t buffer[BUFFER_SIZE];
 };
 
 struct tar_reader *tar_reader_new(tar_read_fn read, void *ctx)
 {
-	struct tar_reader *reader = xmalloc(sizeof(*reader));
+	struct tar_reader *reader = aligned_alloc(TAR_PAGE, sizeof(*reader));
 
+	if (!reader)
+		abort();
 	memset(reader, 0, offsetof(struct tar_reader, xattrs));
 	reader->read = read;
 	reader->ctx = ctx;
@@ -76,7 +79,8 @@ static int fill(struct tar_reader *reader, size_t size, struct err *err)
 {
 	if (reader->end - reader->start >= size)
 		return 1;
-	if (BUFFER_SIZE - reader->start < size) {
+	/* A little of the last time is moved, so that much can come at once. */
+	if (BUFFER_SIZE - reader->start < size || reader->end - reader->start < TAR_PAGE) {
 		memmove(reader->buffer, reader->buffer + reader->start,
 			reader->end - reader->start);
 		reader->end -= reader->start;
@@ -685,11 +689,21 @@ long tar_reader_data(struct tar_reader *reader, const void **ret_data, struct er
 
 	if (reader->error || reader->left == 0)
 		return reader->error;
-	n = view(reader, reader->left, ret_data, err);
-	if (n < 0)
+	n = fill(reader, reader->left < TAR_PAGE ? (size_t)reader->left : TAR_PAGE, err);
+	if (n > 0)
+		n = view(reader, reader->left, ret_data, err);
+	else if (n == 0)
+		n = damaged(err, "it is cut off");
+	if (n < 0) {
 		reader->error = (int)n;
-	else
-		reader->left -= (uint64_t)n;
+		return n;
+	}
+	/* The rest of a page waits for what follows it. */
+	if ((uint64_t)n < reader->left) {
+		reader->start -= (size_t)n % TAR_PAGE;
+		n -= n % TAR_PAGE;
+	}
+	reader->left -= (uint64_t)n;
 	return n;
 }
 

@@ -17,6 +17,7 @@
 #include "base/err.h"
 
 #define TAR_BLOCK 512
+#define TAR_PAGE 4096                  /* what is moved past a page cache comes in these */
 #define TAR_PATH_MAX 4095              /* of a name, without NUL: more no system call takes */
 #define TAR_XATTRS_MAX 256             /* of an entry */
 #define TAR_EXTENTS_MAX 8192           /* of a file with holes */
@@ -98,8 +99,8 @@ struct tar_reader *tar_reader_free(struct tar_reader *reader);
  * errno: -EBADMSG for what is damaged or cut off, -ENOTSUP for kinds that are not known. Names are
  * not empty, hold no NUL and fit TAR_PATH_MAX; what they say is not checked. */
 int tar_reader_next(struct tar_reader *reader, struct tar_entry *ret_entry, struct err *err);
-/* The next data of the entry: its number of bytes at *ret_data, valid until the next call; 0 when
- * it is over; negative errno. */
+/* The next data of the entry: its number of bytes at *ret_data, valid until the next call, a
+ * multiple of TAR_PAGE unless it is the last; 0 when it is over; negative errno. */
 long tar_reader_data(struct tar_reader *reader, const void **ret_data, struct err *err);
 /* Reads what is left behind the archive, so that who writes it is not cut off. */
 int tar_reader_drain(struct tar_reader *reader);

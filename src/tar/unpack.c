@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "tar/direct.h"
 #include "tar/place.h"
 
 #define LATER_MAX 1000000 /* directories in an archive */
@@ -270,16 +271,50 @@ static int set_attributes_at(const struct unpacker *u, int dir_fd, const char *l
 
 /* --- entries --- */
 
-static int write_at(int fd, const void *data, size_t size, uint64_t *offset)
+/* A file that is written, and where. */
+struct sink {
+	int fd;
+	bool direct; /* past the page cache, while offsets, sizes and memory allow it */
+};
+
+static struct sink sink_open(const struct unpacker *u, int fd, const struct tar_entry *entry)
 {
-	int r = fd_pwrite_all(fd, data, size, (off_t)*offset);
+	return (struct sink){ fd, u->options->past_cache && entry->size >= TAR_DIRECT_MIN &&
+					  tar_set_direct(fd, true) == 0 };
+}
+
+/* Whole pages straight from the archive's buffer. Returns how much of it that was; the rest, and
+ * all when the file system refuses, is for the cache. */
+static long write_direct(struct sink *sink, const void *data, size_t size, uint64_t offset)
+{
+	size_t pages = size & ~(size_t)(TAR_PAGE - 1);
+	int r = -EINVAL;
+
+	if (!sink->direct)
+		return 0;
+	if (pages && offset % TAR_PAGE == 0 && (uintptr_t)data % TAR_BLOCK == 0)
+		r = fd_pwrite_all(sink->fd, data, pages, (off_t)offset);
+	if (r == 0 && pages == size)
+		return (long)pages;
+	sink->direct = false;
+	if (tar_set_direct(sink->fd, false) < 0)
+		return -errno;
+	return r == -EINVAL ? 0 : r < 0 ? r : (long)pages;
+}
+
+static int write_at(struct sink *sink, const void *data, size_t size, uint64_t *offset)
+{
+	long done = write_direct(sink, data, size, *offset);
+	int r = done < 0 ? (int)done
+			 : fd_pwrite_all(sink->fd, (const char *)data + done, size - (size_t)done,
+					 (off_t)*offset + done);
 
 	*offset += size;
 	return r;
 }
 
 /* One extent (of all of a file) from the archive. */
-static int write_extent(struct unpacker *u, int fd, const struct tar_extent *extent,
+static int write_extent(struct unpacker *u, struct sink *sink, const struct tar_extent *extent,
 			const void **data, size_t *left, const char *path, struct err *err)
 {
 	uint64_t offset = extent->offset;
@@ -297,7 +332,7 @@ static int write_extent(struct unpacker *u, int fd, const struct tar_extent *ext
 			*left = (size_t)got;
 		}
 		n = end - offset < *left ? (size_t)(end - offset) : *left;
-		r = write_at(fd, *data, n, &offset);
+		r = write_at(sink, *data, n, &offset);
 		if (r < 0)
 			return cannot(u, "write", path, r, err);
 		*data = (const char *)*data + n;
@@ -312,12 +347,13 @@ static int write_data(struct unpacker *u, int fd, const struct tar_entry *entry,
 	const struct tar_extent whole = { 0, entry->size };
 	const struct tar_extent *extents = entry->sparse ? entry->extents : &whole;
 	size_t count = entry->sparse ? entry->extent_count : 1;
+	struct sink sink = sink_open(u, fd, entry);
 	const void *data = NULL;
 	size_t left = 0;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = write_extent(u, fd, &extents[i], &data, &left, path, err);
+		r = write_extent(u, &sink, &extents[i], &data, &left, path, err);
 	if (r == 0 && entry->sparse && ftruncate(fd, (off_t)entry->size) < 0)
 		r = cannot(u, "write", path, -errno, err);
 	return r;

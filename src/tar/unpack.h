@@ -26,6 +26,7 @@ struct unpack_options {
 	bool all_modes;        /* set-user-ID, set-group-ID and sticky bits too */
 	bool devices;          /* else they are left out, with a warning */
 	bool all_xattrs;       /* else user.* alone */
+	bool past_cache; /* large files do not pass through the page cache, where that can be */
 	void (*warn)(void *ctx, const char *text);
 	void *ctx;
 };

@@ -222,8 +222,9 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		.extent_dirs = options->extent_dirs,
 		.has_console = options->console_path,
 		.has_files = options->files_fd > 0,
+		.has_bulk = options->bulk_fd > 0,
 	};
-	struct launch_files files = { .state = -1, .ram = -1, .files = -1 };
+	struct launch_files files = { .state = -1, .ram = -1, .files = -1, .bulk = -1 };
 	int r = open_console(qemu, options->console_path, &console, err);
 
 	if (r == 0)
@@ -247,6 +248,7 @@ static int start(const struct vm_options *options, struct qemu *qemu,
 		files.ram = qemu->ram_fd;
 	}
 	files.files = options->files_fd > 0 ? options->files_fd : -1;
+	files.bulk = options->bulk_fd > 0 ? options->bulk_fd : -1;
 	files.console = console;
 	files.save = qemu->save_fd;
 	return launch_start(&launch, &files, options->log_path, ret_process, err);

@@ -17,6 +17,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "proto/bulk.h"
 
 /* An empty slot is larger than any disk: a slot's size is frozen in the template, but what lies
  * beyond the end of the real disk just fails to read, so that no resize is needed after a restore.
@@ -48,8 +49,6 @@ static const char *const fixed_args[] = {
 	"virtserialport,chardev=agent,name=agent,bus=vser.0",
 	"-device",
 	"virtserialport,chardev=files,name=files,bus=vser.0",
-	"-device",
-	"virtio-scsi-device,id=scsi0",
 };
 
 static void add(char ***argv, const char *option, const char *format, ...)
@@ -201,6 +200,20 @@ static void add_nic(char ***argv, unsigned int slot, const struct vm_nic *nic)
 	    slot, slot + 1);
 }
 
+/* What much data passes through (proto/bulk.h): a file in memory, which the shim has too. */
+static void add_bulk(char ***argv, const struct launch *launch)
+{
+	if (launch->has_bulk)
+		add(argv, "-blockdev",
+		    "driver=raw,node-name=bulk,file.driver=file,"
+		    "file.filename=/proc/self/fd/%d",
+		    LAUNCH_FD_BULK);
+	else
+		add(argv, "-blockdev",
+		    "driver=null-co,node-name=bulk,size=" EMPTY_SLOT_BYTES ",read-zeroes=on");
+	add(argv, "-device", "virtio-blk-device,drive=bulk,serial=" BULK_SERIAL);
+}
+
 static void add_devices(char ***argv, const struct launch *launch)
 {
 	const struct machine_devices *devices = &launch->shape->devices;
@@ -209,6 +222,7 @@ static void add_devices(char ***argv, const struct launch *launch)
 		add_nic(argv, i, launch->nics ? &launch->nics[i] : NULL);
 	for (unsigned int i = 0; i < devices->disks; i++)
 		add_disk(argv, devices, i, launch->disks ? &launch->disks[i] : NULL);
+	add_bulk(argv, launch);
 }
 
 char **launch_argv(const struct launch *launch)
@@ -335,7 +349,7 @@ int launch_start(const struct launch *launch, const struct launch_files *files,
 	const struct proc_fd optional[] = {
 		{ files->state, LAUNCH_FD_STATE },     { files->ram, LAUNCH_FD_RAM },
 		{ files->console, LAUNCH_FD_CONSOLE }, { files->save, LAUNCH_FD_SAVE },
-		{ files->files, LAUNCH_FD_FILES },
+		{ files->files, LAUNCH_FD_FILES },     { files->bulk, LAUNCH_FD_BULK },
 	};
 	struct proc_fd fds[5 + ARRAY_SIZE(optional) + MACHINE_NICS_MAX] = {
 		{ nothing, 0 },

@@ -29,7 +29,8 @@ enum launch_fd {
 	LAUNCH_FD_CONSOLE = 7,
 	LAUNCH_FD_SAVE = 8, /* where the state of devices can be saved to */
 	LAUNCH_FD_FILES = 9,
-	LAUNCH_FD_NIC = 10, /* the first of MACHINE_NICS_MAX */
+	LAUNCH_FD_NIC = 10,                                /* the first of MACHINE_NICS_MAX */
+	LAUNCH_FD_BULK = LAUNCH_FD_NIC + MACHINE_NICS_MAX, /* the memory of proto/bulk.h */
 };
 
 struct launch {
@@ -43,6 +44,7 @@ struct launch {
 	const char *console_path; /* NULL: as has_console says */
 	bool has_console;         /* boot messages go to LAUNCH_FD_CONSOLE; else they are lost */
 	bool has_files;           /* the port "files" is LAUNCH_FD_FILES; else nobody answers it */
+	bool has_bulk;            /* the disk for much data is LAUNCH_FD_BULK; else it is empty */
 	uint32_t tsc_khz;         /* of the host */
 };
 
@@ -66,6 +68,7 @@ struct launch_files {
 	int ram;
 	int console;
 	int files;
+	int bulk;
 	int save; /* where a machine that runs can write the state of its devices to */
 };
 

@@ -123,7 +123,7 @@ static int maker_start(struct maker *maker, struct err *err)
 		.extent_dirs = image ? image->extent_dirs : NULL,
 		.tsc_khz = maker->base ? 0 : launch_measure_tsc_khz(),
 	};
-	struct launch_files files = { .console = -1, .files = -1 };
+	struct launch_files files = { .console = -1, .files = -1, .bulk = -1 };
 	struct launch_process process = { 0 };
 	int r;
 

@@ -44,6 +44,7 @@ struct vm_options {
 	const char *console_path;   /* boot messages are appended here, at most VM_CONSOLE_MAX */
 	const char *log_path;       /* the emulator's own messages */
 	int files_fd; /* borrowed: who serves the port "files" (proto/share.h); 0: nobody */
+	int bulk_fd;  /* borrowed: the memory for much data (proto/bulk.h); 0: there is none */
 };
 
 struct vm;

@@ -347,6 +347,19 @@ static void pack_to(struct archive *archive, const char *dir, const char *leaf, 
 	assert_int_equal(tar_writer_finish(writer), 0);
 }
 
+static void pack_past_cache(struct archive *archive, const char *dir, const char *leaf)
+{
+	AUTO_CLOSE int fd = open_dir(dir, ".");
+	CLEANUP(tar_writer_freep)
+	struct tar_writer *writer = tar_writer_new(archive_write, archive);
+	const struct pack_options options = { .name = leaf, .past_cache = true };
+	struct err err = { 0 };
+
+	if (pack(writer, fd, leaf, &options, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(tar_writer_finish(writer), 0);
+}
+
 static int unpack_from(struct archive *archive, const struct unpack_options *options,
 		       struct err *err)
 {
@@ -381,6 +394,38 @@ static char *list(const char *dir, const char *name)
 	"chmod 4711 tree/file; chmod 1777 tree/sub; touch -d '1960-01-02 03:04:05.678' "           \
 	"tree/zero; "                                                                              \
 	"touch -h -d '2001-02-03 04:05:06.789' tree/soft; chmod 555 tree/sub/empty"
+
+/* Sizes around pages and blocks, however the archive comes. */
+static void test_large_files_go_past_the_page_cache(void **state)
+{
+	static const size_t steps[] = { 0, 777, 512, 65536 + 512 };
+	const char *dir = *state;
+	struct archive archive = { 0 };
+	struct err err = { 0 };
+
+	run(dir, "cd \"$1\"; mkdir large; for n in 1048576 1048577 3000123 2097664; do "
+		 "head -c $n /dev/urandom > large/$n; done; cp large/3000123 large/holes; "
+		 "truncate -s 9000000 large/holes; echo end >> large/holes; echo x > large/z");
+	AUTO_FREE char *before = list(dir, "large");
+	pack_past_cache(&archive, dir, "large");
+	run(dir, "mkdir \"$1\"/out");
+	AUTO_CLOSE int fd = open_dir(dir, "out");
+	const struct unpack_options options = { .base_fd = fd,
+						.resolve = STRICT,
+						.prefix = "",
+						.top = "copy",
+						.all_modes = true,
+						.keep_owner = true,
+						.past_cache = true };
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		archive.step = steps[i];
+		if (unpack_from(&archive, &options, &err) < 0)
+			fail_msg("%s", err.message);
+		AUTO_FREE char *after = list(dir, "out/copy");
+		assert_string_equal(before, after);
+	}
+	sbuf_release(&archive.bytes);
+}
 
 static void test_a_tree_comes_back_as_it_was(void **state)
 {
@@ -731,6 +776,7 @@ int main(void)
 		cmocka_unit_test(test_bad_maps_of_holes_are_refused),
 		cmocka_unit_test(test_names_are_cleaned),
 		TEST_IN_DIR(test_a_tree_comes_back_as_it_was),
+		TEST_IN_DIR(test_large_files_go_past_the_page_cache),
 		TEST_IN_DIR(test_special_modes_are_dropped_unless_asked_for),
 		TEST_IN_DIR(test_a_file_that_is_kept_does_not_act_as_its_owner),
 		TEST_IN_DIR(test_tar_reads_ours_and_we_read_tars),

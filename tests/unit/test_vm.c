@@ -316,7 +316,7 @@ static void test_launch_reports_what_cannot_start(void **state)
 {
 	struct machine_shape shape = example;
 	struct launch launch = { .use = LAUNCH_COLD, .shape = &shape, .initramfs = "/i" };
-	const struct launch_files files = { -1, -1, -1, -1, -1 };
+	const struct launch_files files = { -1, -1, -1, -1, -1, -1 };
 	AUTO_FREE char *log = path_join(*state, "log");
 	struct launch_process process;
 	struct err err = { 0 };
