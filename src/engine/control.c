@@ -189,30 +189,72 @@ int engine_top(struct engine *engine, const char *id, struct process_list *ret_l
 	return 0;
 }
 
+struct waiter {
+	struct engine *engine;
+	const char *uuid;
+};
+
+static bool is_to_run(const struct container *container)
+{
+	return container->state == CONTAINER_CREATED || container->state == CONTAINER_SUSPENDED;
+}
+
+/* 1: it has come to life, or to its end. */
+static int on_change(void *ctx, const struct container_event *event)
+{
+	const struct waiter *waiter = ctx;
+	CLEANUP(container_freep) struct container *container = NULL;
+	int r = containers_get_uuid(waiter->engine->store, waiter->uuid, &container, NULL);
+
+	return r < 0 ? r : !is_to_run(container);
+}
+
+/* Until it runs, has ended or is gone. */
+static int wait_for_life(struct engine *engine, const struct container *container, struct err *err)
+{
+	struct waiter waiter = { engine, container->uuid };
+	int r = engine_events(engine, on_change, &waiter, err);
+
+	if (r == -ENOENT)
+		return err_set(err, r, "container not found: %s", container->config.id);
+	return r < 0 ? r : 0;
+}
+
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err)
 {
-	CLEANUP(container_freep) struct container *container = NULL;
-	struct client_reply reply = { 0 };
-	int r = engine_get(engine, id, &container, err);
+	AUTO_FREE char *uuid = NULL; /* it may be renamed meanwhile */
+	unsigned failures = 0;
 
-	if (r < 0)
-		return r;
-	if (container_is_active(container)) {
+	for (;;) {
+		CLEANUP(container_freep) struct container *container = NULL;
+		struct client_reply reply = { 0 };
+		int r = engine_get(engine, uuid ? uuid : id, &container, err);
+
+		if (r < 0)
+			return r;
+		if (!uuid)
+			uuid = xstrdup(container->uuid);
+		if (container->state == CONTAINER_STOPPED) {
+			*ret_status = container->has_exit_code ? container->exit_code : 0;
+			return 0;
+		}
+		if (is_to_run(container)) {
+			r = wait_for_life(engine, container, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		r = request(engine, container, CTL_WAIT, 0, 0, &reply, err);
 		if (r == 0) {
 			*ret_status = (int)reply.exited.status;
 			return 0;
 		}
-		if (r == -EHOSTUNREACH)
+		/* It was suspended, or its shim is gone: the row says more. */
+		if (r == -EHOSTUNREACH || (r != -ECANCELED && failures++))
 			return r;
-		/* Its shim is gone, just now or for long: the row says how it ended. */
-		container_free(TAKE_PTR(container));
-		r = engine_get(engine, id, &container, err);
-		if (r < 0)
-			return r;
+		if (err)
+			*err = (struct err){ 0 };
 	}
-	*ret_status = container->has_exit_code ? container->exit_code : 0;
-	return 0;
 }
 
 int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id, struct err *err)

@@ -150,7 +150,8 @@ int engine_kill(struct engine *engine, const char *id, const char *signal, struc
 /* A running one only with force. *ret_id: the full id; owned by the caller. */
 int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id,
 		  struct err *err);
-/* Waits until it is not running; *ret_status its exit status. */
+/* Waits until it has ended; *ret_status its exit status. One that is created or suspended has its
+ * end to come: waits for that, too. */
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);
 struct process_info {
 	uint32_t pid, parent, uid; /* as in the container */

@@ -237,6 +237,18 @@ waiting() {
 	run -0 hull wait one two
 	assert_output $'1\n2'
 	fails 1 'Error: container not found: nosuch' hull wait nosuch
+	# Of what has not begun, and of what was suspended meanwhile.
+	hull create --name late busybox sh -c 'sleep 1000; exit 4' > /dev/null
+	hull wait late > status &
+	local waiter=$!
+	hull start late
+	hull suspend late
+	hull resume late
+	kill -0 "$waiter"
+	hull stop -s KILL late
+	ends 0 "$waiter"
+	run -0 cat status
+	assert_output 137
 }
 
 @test "inspect tells what was asked for, and the state" {
