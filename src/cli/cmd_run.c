@@ -21,9 +21,10 @@ static void remove_unstarted(struct engine *engine, const char *id, bool remove,
 }
 
 /* A warm start: what the snapshot holds has been started long ago. */
-static int run_snapshot(struct cli *cli, const struct run_options *options, struct err *err)
+static int run_snapshot(struct cli *cli, const struct run_options *options, const char *snapshot,
+			struct err *err)
 {
-	const struct restore_options restore = { .snapshot = options->snapshot,
+	const struct restore_options restore = { .snapshot = snapshot,
 						 .name = options->name,
 						 .remove = options->remove,
 						 .must_run = true };
@@ -46,11 +47,61 @@ static int run_snapshot(struct cli *cli, const struct run_options *options, stru
 	return r < 0 ? r : attached_status(status);
 }
 
+/* What cannot be had of a machine that runs already; NULL: nothing of that was asked for. */
+static const char *cold_option(const struct run_options *options)
+{
+	const struct {
+		const char *name;
+		bool given;
+	} cold[] = {
+		{ "env", options->process.env || options->process.env_file },
+		{ "user", options->process.user },
+		{ "workdir", options->process.workdir },
+		{ "entrypoint", options->entrypoint },
+		{ "volume", options->volumes || options->mounts || options->tmpfs },
+		{ "publish", options->network.publish },
+		{ "network", options->network.networks },
+		{ "memory", options->memory_bytes },
+		{ "cpus", options->cpus },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cold); i++)
+		if (cold[i].given)
+			return cold[i].name;
+	return NULL;
+}
+
+/* An image that goes on from a snapshot; 0: it is none. */
+static int run_warm(struct cli *cli, const struct run_options *options, char **args, bool *ret_warm,
+		    struct err *err)
+{
+	AUTO_FREE char *snapshot = NULL;
+	const char *cold = cold_option(options);
+	struct engine *engine;
+	int r = cli_engine(cli, &engine, err);
+
+	if (r < 0 || engine_image_snapshot(engine, args[0], &snapshot, NULL) < 0)
+		return r;
+	*ret_warm = true;
+	if (args[1])
+		return err_set(err, -EINVAL,
+			       "image %s goes on from a snapshot, whose program runs already: it "
+			       "takes no other",
+			       args[0]);
+	if (cold)
+		return err_set(err, -EINVAL,
+			       "image %s goes on from a snapshot, whose program runs already: "
+			       "'--%s' cannot be chosen",
+			       args[0], cold);
+	return run_snapshot(cli, options, snapshot, err);
+}
+
 static int run_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct run_options *options = values;
 	struct stdio_options stdio = process_options_stdio(&options->process);
 	AUTO_FREE char *id = NULL;
+	bool warm = false;
 	int status = 0;
 	int r;
 
@@ -60,7 +111,10 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 		return cli_usage(cli, err, "'run' needs IMAGE [ARG...]");
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
 	if (options->snapshot)
-		return run_snapshot(cli, options, err);
+		return run_snapshot(cli, options, options->snapshot, err);
+	r = run_warm(cli, options, args, &warm, err);
+	if (r < 0 || warm)
+		return r;
 	r = run_options_create(cli, options, args, &id, err);
 	if (r < 0)
 		return r;

@@ -112,6 +112,7 @@ static json_t *document_of_variant(const struct image *image)
 	json_set_string(variant, "digest", image->manifest.digest);
 	json_object_set_new(variant, "size", json_integer((json_int_t)image->layers_size));
 	json_object_set(variant, "config", image->config);
+	json_set_string(variant, "snapshot", image->snapshot);
 	return variant;
 }
 

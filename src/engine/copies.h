@@ -37,6 +37,8 @@ const char *copies_directory_uuid(const char *directory);
 /* Has the shim of a running container save it to a directory of copies_make_directory. */
 int copies_save(struct engine *engine, const struct container *container, const char *directory,
 		struct ctl_saved *ret_saved, struct err *err);
+/* warm.c: an image that goes on from the snapshot; owned by the caller. NULL: none does. */
+char *warm_user(struct engine *engine, const char *uuid);
 /* snapshots.c: engine_fork of a snapshot. */
 int snapshots_fork(struct engine *engine, const struct fork_options *options, uint32_t signal,
 		   char ***ret_ids, struct err *err);

@@ -346,6 +346,13 @@ int engine_image_import(struct engine *engine, const char *path, const char *ref
 			struct err *err);
 int engine_image_import_builtin(struct engine *engine, const char *reference, char **ret_reference,
 				struct err *err);
+/* An image whose containers go on from the snapshot, which stays as long as that. */
+int engine_image_import_snapshot(struct engine *engine, const char *snapshot, const char *reference,
+				 char **ret_reference, struct err *err);
+/* Which snapshot containers of an image that is here go on from (its uuid, the caller's). -ENOENT:
+ * none. */
+int engine_image_snapshot(struct engine *engine, const char *reference, char **ret_snapshot,
+			  struct err *err);
 int engine_image_tag(struct engine *engine, const char *source, const char *target,
 		     char **ret_reference, struct err *err);
 /* -EBUSY when containers use it and force is false. */

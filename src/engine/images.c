@@ -158,6 +158,12 @@ int engine_image_save(struct engine *engine, char *const *references, const char
 		if (r < 0)
 			return r;
 		strv_push(&normalised, detail.row.reference);
+		for (size_t i = 0; i < detail.image_count; i++)
+			if (detail.images[i]->snapshot)
+				engine_warn(engine,
+					    "the snapshot that image %s goes on from is not in "
+					    "the archive",
+					    *it);
 		image_detail_release(&detail);
 	}
 	request = json_object();

@@ -237,8 +237,11 @@ int engine_snapshot_delete(struct engine *engine, const char *name, char **ret_n
 	CLEANUP(snapshot_release) struct snapshot snapshot = { 0 };
 	AUTO_FREE char *directory = NULL;
 	AUTO_FREE char *lock_path = NULL;
+	AUTO_FREE char *image = NULL;
 	int r = snapshots_get(engine->store, name, &snapshot, err);
 
+	if (r == 0 && (image = warm_user(engine, snapshot.uuid)))
+		r = err_set(err, -EBUSY, "snapshot %s is in use by image %s", snapshot.name, image);
 	if (r == 0)
 		r = snapshots_delete(engine->store, snapshot.uuid, err);
 	if (r < 0)

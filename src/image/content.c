@@ -98,6 +98,7 @@ static int open_platform(const char *root, const char *digest, const struct mani
 	VEC_EACH (&manifest->layers, it)
 		image->layers_size += it->size;
 	image->disk_key = disk_key_of(image->diff_ids);
+	image->snapshot = xstrdup(manifest->snapshot);
 	*ret_image = TAKE_PTR(image);
 	return 0;
 }
@@ -210,6 +211,7 @@ struct image *image_free(struct image *image)
 	json_decref(image->config);
 	strv_free(image->diff_ids);
 	free(image->disk_key);
+	free(image->snapshot);
 	free(image);
 	return NULL;
 }

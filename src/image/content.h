@@ -37,6 +37,7 @@ struct image {
 	char **diff_ids;
 	uint64_t layers_size; /* compressed bytes of all layers */
 	char *disk_key;       /* names disks/<key> */
+	char *snapshot;       /* its containers start from; unchecked text; NULL: none */
 };
 
 /* Paths; owned by the caller. The digest is checked text. */

@@ -224,6 +224,8 @@ int manifest_parse(const json_t *document, const char *media_type, struct manife
 				      : parse_image_manifest(document, &manifest, err);
 	if (r < 0)
 		return r;
+	manifest.snapshot = xstrdup(
+		json_get_string(json_get_object(document, "annotations"), MANIFEST_SNAPSHOT));
 	*ret_manifest = manifest;
 	manifest = (struct manifest){ 0 };
 	return 0;
@@ -233,6 +235,7 @@ void manifest_release(struct manifest *manifest)
 {
 	descriptor_release(&manifest->config);
 	descriptors_release(&manifest->layers);
+	free(manifest->snapshot);
 	descriptors_release(&manifest->manifests);
 	VEC_FREE(&manifest->platforms);
 }

@@ -19,6 +19,9 @@
 #define MANIFEST_LAYERS_MAX 512
 #define MANIFEST_INDEX_MAX 1024
 
+/* The annotation of a manifest that names the snapshot which containers of it start from. */
+#define MANIFEST_SNAPSHOT "dev.hull.snapshot"
+
 #define MEDIA_OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
@@ -38,6 +41,7 @@ struct manifest {
 	/* of a manifest */
 	struct descriptor config;
 	struct descriptors layers; /* the lowest first */
+	char *snapshot;            /* as of struct image */
 	/* of an index; platforms[i] belongs to manifests.items[i] (os "" where it has none) */
 	struct descriptors manifests;
 	VEC(struct platform) platforms;

@@ -20,6 +20,7 @@ int verb_load(struct task *task, json_t **ret_result, struct err *err);
 int verb_save(struct task *task, json_t **ret_result, struct err *err);
 int verb_import(struct task *task, json_t **ret_result, struct err *err);
 int verb_import_builtin(struct task *task, json_t **ret_result, struct err *err);
+int verb_import_snapshot(struct task *task, json_t **ret_result, struct err *err);
 int verb_prepare(struct task *task, json_t **ret_result, struct err *err);
 int verb_commit(struct task *task, json_t **ret_result, struct err *err);
 int verb_prune(struct task *task, json_t **ret_result, struct err *err);

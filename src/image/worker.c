@@ -53,6 +53,7 @@ static const struct verb verbs[] = {
 	{ "import", verb_import },
 	{ "prepare", verb_prepare },
 	{ "import-builtin", verb_import_builtin },
+	{ "import-snapshot", verb_import_snapshot },
 	{ "commit", verb_commit },
 	{ "prune", verb_prune, .exclusive = true },
 	{ "keep-login", verb_keep_login, .personal = true },

@@ -338,11 +338,35 @@ snapshot_file() {
 		assert_output "$name"
 		assert_equal "$(fork_value "$name" ORIGIN)" warm
 	done
+	# An image that begins there, and keeps it.
+	run -0 hull image import --from-snapshot warm hot
+	assert_output docker.io/library/hot:latest
+	fails 1 'Error: snapshot warm is in use by image docker.io/library/hot:latest' hull snapshot delete warm
+	run -0 hull image inspect hot
+	assert_equal "$(jq -r '.[0].variants[0].snapshot' <<< "$output")" "$(hull snapshot inspect warm | jq -r '.[0].id')"
+	fails 125 "Error: image hot goes on from a snapshot, whose program runs already: it takes no other" hull run hot true
+	fails 125 "Error: image hot goes on from a snapshot, whose program runs already: '--env' cannot be chosen" hull run -e A=b hot
+	run -0 hull run -d --rm --name three hot
+	run -0 hull exec three md5sum -c /sum
+	counts_on three
+	hull delete -f three
+	run -0 --separate-stderr hull image save --progress none hot -o hot.tar
+	assert_equal "$stderr" 'Warning: the snapshot that image hot goes on from is not in the archive'
+	hull image tag hot still
+	hull image delete hot
+	fails 1 'Error: snapshot warm is in use by image docker.io/library/still:latest' hull snapshot delete warm
+	hull image delete still
 	# Deleted while they run: they go on.
 	run -0 hull snapshot delete warm
 	assert_output warm
 	counts_on one
 	run -0 hull exec kid-2 md5sum -c /sum
+	# Elsewhere such an image has none, and begins as its container did.
+	hull image load -i hot.tar > /dev/null
+	run -0 --separate-stderr hull run --rm hot echo cold
+	assert_output cold
+	assert_equal "$stderr" 'Warning: the snapshot that image hot goes on from is not here: it starts from the beginning'
+	hull image delete hot
 	run -0 hull stop -t 0 two
 	run -0 hull ls -aq --filter name=two
 	assert_output ''
