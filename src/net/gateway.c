@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "net/fragments.h"
 #include "net/guard.h"
 #include "net/names.h"
 #include "net/neighbours.h"
@@ -19,6 +20,7 @@
 
 struct gateway {
 	struct netd *netd;                   /* borrowed */
+	struct fragments *fragments;         /* owned */
 	uint8_t frame[PACKET_FRAME_MAX + 2]; /* that is being made */
 };
 
@@ -27,11 +29,20 @@ struct gateway *gateway_new(struct netd *netd)
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
 	gateway->netd = netd;
+	gateway->fragments = fragments_new();
 	return gateway;
+}
+
+void gateway_forget(struct gateway *gateway, const struct port *port)
+{
+	fragments_forget(gateway->fragments, port);
 }
 
 struct gateway *gateway_free(struct gateway *gateway)
 {
+	if (!gateway)
+		return NULL;
+	fragments_free(gateway->fragments);
 	free(gateway);
 	return NULL;
 }
@@ -168,6 +179,13 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 	if (port_is_tap(from)) {
 		local_input(gateway, from, packet); /* the host has other ways into the world */
 		return;
+	}
+	/* Answers of published ports, or not: that comes out when they are whole. */
+	if (packet->kind == PACKET_IPV4 && packet->fragment && packet->protocol == IPPROTO_UDP &&
+	    publisher_has_udp(gateway->netd->publisher, from)) {
+		if (!fragments_add(gateway->fragments, from, packet, &meant))
+			return;
+		packet = &meant;
 	}
 	switch (translator_from_member(gateway->netd->translator, from, packet, &meant)) {
 	case TRANSLATED:

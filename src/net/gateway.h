@@ -11,6 +11,8 @@
 
 struct gateway *gateway_new(struct netd *netd);
 struct gateway *gateway_free(struct gateway *gateway);
+/* A port that is about to go. */
+void gateway_forget(struct gateway *gateway, const struct port *port);
 /* The switch's switch_gateway_fn; ctx is the gateway. */
 void gateway_input(void *ctx, struct port *from, const struct packet *packet);
 /* The switch's switch_tap_fn. */

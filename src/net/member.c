@@ -12,6 +12,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "net/gateway.h"
 #include "net/names.h"
 #include "net/publish.h"
 #include "net/tap.h"
@@ -44,6 +45,7 @@ static void member_free(struct member *member)
 	if (member->port) {
 		publisher_remove(member->members->netd->publisher, member->port);
 		names_forget(member->members->netd->names, member->port);
+		gateway_forget(member->members->netd->gateway, member->port);
 		translator_forget(member->members->netd->translator, member->port);
 	}
 	switch_remove(member->port);

@@ -305,6 +305,12 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet)
 	return packet->end;
 }
 
+void packet_set_checksum4(uint8_t *ip)
+{
+	packet_put16(ip + 10, 0);
+	packet_put16(ip + 10, sum_fold(sum_bytes(0, ip, 20)));
+}
+
 static void make_ipv4(uint8_t *ip, size_t payload, uint8_t protocol, const struct in_addr *source,
 		      const struct in_addr *target)
 {
@@ -315,7 +321,7 @@ static void make_ipv4(uint8_t *ip, size_t payload, uint8_t protocol, const struc
 	ip[9] = protocol;
 	memcpy(ip + 12, source, 4);
 	memcpy(ip + 16, target, 4);
-	packet_put16(ip + 10, sum_fold(sum_bytes(0, ip, 20)));
+	packet_set_checksum4(ip);
 }
 
 /* RFC 9293, 3.10.7.1: the reset to a segment of no connection. */

@@ -114,6 +114,8 @@ size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
 			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
 			const struct packet *segment);
+/* The checksum of a header of IPv4 without options. */
+void packet_set_checksum4(uint8_t *ip);
 /* Headers before a UDP payload that is there already, at out + PACKET_UDP_HEADERS4 or 6. Ports in
  * host order. */
 size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],

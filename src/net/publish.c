@@ -225,6 +225,14 @@ void publisher_remove(struct publisher *publisher, const struct port *member)
 	}
 }
 
+bool publisher_has_udp(const struct publisher *publisher, const struct port *member)
+{
+	VEC_EACH (&publisher->list, it)
+		if ((*it)->member == member && (*it)->udp)
+			return true;
+	return false;
+}
+
 bool publisher_reply(struct publisher *publisher, const struct port *member,
 		     const struct packet *packet)
 {

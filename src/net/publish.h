@@ -19,6 +19,8 @@ int publisher_add(struct publisher *publisher, struct port *member, const struct
 		  size_t count, uint16_t *ret_ports, struct err *err);
 /* All that a member has published. */
 void publisher_remove(struct publisher *publisher, const struct port *member);
+/* Whether a member has published UDP ports: its fragments may be answers. */
+bool publisher_has_udp(const struct publisher *publisher, const struct port *member);
 /* Whether a member's datagram was an answer to a client of a published port, and has been sent. */
 bool publisher_reply(struct publisher *publisher, const struct port *member,
 		     const struct packet *packet);

@@ -44,9 +44,12 @@ struct udp_port {
 	uint16_t client_count;
 	uint16_t by_endpoint[BUCKETS], by_seen[BUCKETS];
 	uint64_t datagrams;
+	uint16_t fragmented; /* numbers those that were */
 };
 
-static uint8_t frame[PACKET_FRAME_MAX + 64]; /* that is being made */
+#define DATAGRAM_MAX 65507 /* of IPv4 */
+
+static uint8_t frame[PACKET_UDP_HEADERS4 + DATAGRAM_MAX]; /* that is being made */
 
 static bool same_endpoint(const union endpoint *a, const union endpoint *b)
 {
@@ -164,6 +167,35 @@ static void read_local(const struct udp_port *udp, struct msghdr *message, union
 	}
 }
 
+/* The frame to the member, in fragments if it is longer than the network has them (RFC 791, 3.2). A
+ * fragment's headers are written over the end of the one before, which has gone. */
+static void send_frame(struct udp_port *udp, size_t size)
+{
+	const size_t headers = ETH_HLEN + 20;
+	size_t most = (udp->netd->config.mtu - 20u) & ~7u; /* bytes of a fragment */
+	size_t data = size - headers;
+	uint8_t saved[ETH_HLEN + 20];
+
+	if (size - ETH_HLEN <= udp->netd->config.mtu) {
+		port_send(udp->member, frame, size);
+		return;
+	}
+	udp->fragmented++;
+	memcpy(saved, frame, headers);
+	for (size_t offset = 0; offset < data; offset += most) {
+		bool last = data - offset <= most;
+		size_t part = last ? data - offset : most;
+		uint8_t *ip = frame + offset + ETH_HLEN;
+
+		memcpy(frame + offset, saved, headers);
+		packet_put16(ip + 2, (uint16_t)(20 + part));
+		packet_put16(ip + 4, udp->fragmented);
+		packet_put16(ip + 6, (uint16_t)((last ? 0 : 0x2000) | offset / 8));
+		packet_set_checksum4(ip);
+		port_send(udp->member, frame + offset, headers + part);
+	}
+}
+
 /* One datagram of a client to the member; false when there is none. */
 static bool receive(struct udp_port *udp)
 {
@@ -174,7 +206,7 @@ static bool receive(struct udp_port *udp)
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 	} control;
-	struct iovec iov = { frame + PACKET_UDP_HEADERS4, PACKET_FRAME_MAX };
+	struct iovec iov = { frame + PACKET_UDP_HEADERS4, DATAGRAM_MAX };
 	struct msghdr message = { .msg_name = &from,
 				  .msg_namelen = sizeof(from),
 				  .msg_iov = &iov,
@@ -184,21 +216,19 @@ static bool receive(struct udp_port *udp)
 	ssize_t n;
 	struct client *client;
 
-	iov.iov_len = config->mtu - (PACKET_UDP_HEADERS4 - ETH_HLEN);
 	n = recvmsg(udp->fd, &message, MSG_DONTWAIT);
 	if (n < 0)
 		return errno != EAGAIN; /* the error of an earlier answer: not ours */
 	if (message.msg_flags & MSG_TRUNC)
-		return true; /* more than the network's frames hold */
+		return true; /* a jumbogram: nothing that IPv4 has */
 	client = find_client(udp, &from);
 	if (!client)
 		client = add_client(udp, &from);
 	client->used = ++udp->datagrams;
 	read_local(udp, &message, &client->local);
-	port_send(udp->member, frame,
-		  packet_make_udp4(frame, config->gateway_mac, binding->mac, client->seen_address,
-				   binding->ipv4, client->seen_port, udp->container_port,
-				   (size_t)n));
+	send_frame(udp, packet_make_udp4(frame, config->gateway_mac, binding->mac,
+					 client->seen_address, binding->ipv4, client->seen_port,
+					 udp->container_port, (size_t)n));
 	return true;
 }
 

@@ -12,6 +12,11 @@ load helpers
 	assert_output "hello 10.99.1.1"
 	run -0 ask udp:127.0.0.1:5353=40000
 	assert_output "hello 40000 10.99.1.1"
+	# More than a frame holds: in fragments, both ways.
+	run -0 ask udp:127.0.0.1:5353=65507
+	assert_output "hello 65507 10.99.1.1"
+	run -0 ask udp:198.51.100.1:5353=65500
+	assert_output "hello 65500 198.51.100.1"
 }
 
 @test "ports are published on IPv6, with the client's address kept, also for services that listen on IPv4 alone" {

@@ -1,6 +1,6 @@
 """Servers that say whom they see. usage: serve.py {tcp|udp|tcp6|udp6|dns|dns-tcp}:PORT[=TEXT]...
 
-Prints "listening" once all do. dns (by UDP) and dns-tcp answer every A question with the address TEXT."""
+Prints "listening" once all do. What udp answers is as long as what was asked. dns (by UDP) and dns-tcp answer every A question with the address TEXT."""
 import selectors
 import socket
 import sys
@@ -21,7 +21,7 @@ def serve_tcp(sock, text):
 def serve_udp(sock, text):
     data, address = sock.recvfrom(65536)
     print("datagram", len(data), address[0], flush=True)
-    sock.sendto(f"{text} {len(data)} {address[0]}".encode(), address)
+    sock.sendto(f"{text} {len(data)} {address[0]}".encode().ljust(len(data)), address)
 
 
 def answer_of(data, text):

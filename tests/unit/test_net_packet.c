@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "net/dns.h"
+#include "net/fragments.h"
 #include "net/guard.h"
 #include "net/packet.h"
 #include "net/quota.h"
@@ -407,6 +408,63 @@ static void test_segments_move_between_versions_of_ip(void **state)
 	assert_int_not_equal(tcp_sum(back + ETH_HLEN + 12, 8, back + ETH_HLEN + 20, 20), 0xffff);
 }
 
+/* The part of a datagram of 40 bytes of data (numbers, behind its ports and length) from offset on.
+ */
+static bool add_part(struct fragments *fragments, const void *member, uint8_t id, size_t offset,
+		     size_t size, bool last, struct packet *ret_whole)
+{
+	uint8_t data[48] = { 3, 232, 7, 208, 0, 48 };
+	struct packet packet;
+
+	for (uint8_t i = 8; i < sizeof(data); i++)
+		data[i] = i;
+	udp4("10.99.1.10", "198.51.100.2", 1000, 2000);
+	packet_put16(frame + ETH_HLEN + 2, (uint16_t)(20 + size));
+	packet_put16(frame + ETH_HLEN + 4, id);
+	packet_put16(frame + ETH_HLEN + 6, (uint16_t)((last ? 0 : 0x2000) | offset / 8));
+	memcpy(frame + ETH_HLEN + 20, data + offset, size);
+	packet = parsed(ETH_HLEN + 20 + size);
+	return fragments_add(fragments, member, &packet, ret_whole);
+}
+
+static void test_fragments_are_made_whole(void **state)
+{
+	struct fragments *fragments = fragments_new();
+	const void *a = "a", *b = "b";
+	struct packet whole, again;
+
+	/* In any order, and each member's apart. */
+	assert_false(add_part(fragments, a, 1, 32, 16, true, &whole));
+	assert_false(add_part(fragments, b, 1, 0, 16, false, &whole));
+	assert_false(add_part(fragments, a, 1, 0, 16, false, &whole));
+	assert_true(add_part(fragments, a, 1, 16, 16, false, &whole));
+	assert_int_equal(whole.source_port, 1000);
+	assert_int_equal(whole.destination_port, 2000);
+	assert_int_equal(whole.end - whole.payload, 40);
+	for (uint8_t i = 8; i < 48; i++)
+		assert_int_equal(whole.frame[whole.transport + i], i);
+	assert_int_equal(packet_parse(whole.frame, whole.size, &again), 0);
+	assert_false(again.fragment);
+	/* Overlaps, ends that are passed, and two ends lose it. */
+	assert_false(add_part(fragments, b, 1, 8, 8, false, &whole));
+	assert_false(add_part(fragments, b, 1, 16, 32, true, &whole));
+	assert_false(add_part(fragments, b, 2, 40, 8, false, &whole));
+	assert_false(add_part(fragments, b, 2, 0, 8, false, &whole));
+	assert_false(add_part(fragments, b, 2, 8, 8, true, &whole));
+	assert_false(add_part(fragments, b, 3, 40, 8, true, &whole));
+	assert_false(add_part(fragments, b, 3, 40, 8, true, &whole));
+	/* One datagram of many does not fill the place of another member. */
+	assert_false(add_part(fragments, a, 9, 0, 24, false, &whole));
+	for (uint8_t id = 0; id < 200; id++)
+		assert_false(add_part(fragments, b, id, 0, 24, false, &whole));
+	assert_true(add_part(fragments, a, 9, 24, 24, true, &whole));
+	assert_true(add_part(fragments, b, 199, 24, 24, true, &whole));
+	assert_false(add_part(fragments, b, 100, 24, 24, true, &whole));
+	fragments_forget(fragments, b);
+	assert_false(add_part(fragments, b, 198, 24, 24, true, &whole));
+	fragments_free(fragments);
+}
+
 /* A query for name (labels with their lengths) of a type. */
 static size_t query(uint8_t *out, const char *labels, uint8_t type)
 {
@@ -525,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_quota_slows_who_opens_many),
 		cmocka_unit_test(test_refusals_are_whole_packets_back),
 		cmocka_unit_test(test_segments_move_between_versions_of_ip),
+		cmocka_unit_test(test_fragments_are_made_whole),
 		cmocka_unit_test(test_dns_questions_and_answers),
 		cmocka_unit_test(test_dns_reverse_names),
 		cmocka_unit_test(test_ring_keeps_frames_in_order),
