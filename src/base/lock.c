@@ -25,6 +25,13 @@ int lock_take(const char *path, enum lock_mode mode, bool wait, struct err *err)
 	return TAKE_FD(fd);
 }
 
+int lock_share(int fd)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
 bool lock_is_held(const char *path)
 {
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

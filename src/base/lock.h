@@ -19,6 +19,8 @@ enum lock_mode {
 
 /* Returns the lock's descriptor; -EAGAIN when wait is false and another holds it. */
 int lock_take(const char *path, enum lock_mode mode, bool wait, struct err *err);
+/* An exclusive lock that others may share from now on. At no moment somebody else has it. */
+int lock_share(int fd);
 /* Whether some process holds the lock exclusively now. A missing file is not held. */
 bool lock_is_held(const char *path);
 

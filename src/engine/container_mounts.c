@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/internal.h"
@@ -257,16 +259,29 @@ static int attach_disk(struct engine *engine, const struct container *container,
 	return 0;
 }
 
-/* Its lock keeps it from being removed. */
-static int attach_directory(struct engine *engine, const char *name, struct launch_volume *volume,
+/* Its lock keeps it from being removed. Who is alone with it while it is empty, or while the copy
+ * that somebody had begun is in it, fills it, and is alone until it is marked as such. */
+static int attach_directory(struct engine *engine, const char *name, bool fill,
+			    const struct launch_volume *before, struct launch_volume *volume,
 			    struct err *err)
 {
-	int lock = volume_lock(engine->root, name, false, err);
+	AUTO_CLOSE int lock = fill ? volume_lock(engine->root, name, true, NULL) : -EAGAIN;
+	int r = 0;
 
-	if (lock < 0)
-		return lock;
-	volume->lock_fd = lock;
 	volume->path = volume_data_path(engine->root, name);
+	if (lock >= 0) {
+		r = volume_mark_filling(volume->path, err);
+		volume->fill = r > 0;
+		if (r >= 0)
+			r = lock_share(lock);
+	} else {
+		r = lock = volume_lock(engine->root, name, false, err);
+		volume->fill = fill && before && before->fill;
+		volume->wait = !volume->fill;
+	}
+	if (r < 0)
+		return r;
+	volume->lock_fd = TAKE_FD(lock);
 	return 0;
 }
 
@@ -302,7 +317,10 @@ int container_attach_volumes(struct engine *engine, const struct container *cont
 		volume.read_only = container_only_reads(config, row.name);
 		if (row.kind == VOLUME_DIRECTORY) {
 			volume.read_only = strv_contains(mount->options, "ro");
-			r = attach_directory(engine, row.name, &volume, err);
+			r = attach_directory(engine, row.name,
+					     !volume.read_only &&
+						     !strv_contains(mount->options, "nocopy"),
+					     before, &volume, err);
 		} else if (before) {
 			volume.slot = before->slot;
 			volume.path = xstrdup(before->path);

@@ -225,7 +225,8 @@ static int begin_session(struct agent *agent, struct err *err)
 		if (agent->trees[i] < 0)
 			return agent->trees[i];
 	}
-	return shares_serve(agent->root_tree, &session->process, err);
+	r = shares_serve(agent->root_tree, &session->process, err);
+	return r < 0 ? r : mounts_fill_shares(session, err);
 }
 
 static int connect_inside(void *ctx, const struct msg_socket_open *open)

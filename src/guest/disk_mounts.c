@@ -385,6 +385,52 @@ int mounts_device(const struct msg_mount *message, size_t index, struct err *err
 	return r < 0 ? r : mounts_clone(place, err);
 }
 
+static int fill_share(const struct msg_mount *message, const char *place, struct err *err)
+{
+	return fill_volume(ROOT, message->target, place, err);
+}
+
+static int end_filling(const struct msg_mount *message, const char *place, struct err *err)
+{
+	fill_end(place);
+	return 0;
+}
+
+static int wait_for_share(const struct msg_mount *message, const char *place, struct err *err)
+{
+	return fill_wait(message->target, place, err);
+}
+
+int mounts_fill_shares(const struct msg_session *session, struct err *err)
+{
+	/* The same volume may be in several places: one of them has what is to be copied. */
+	static const struct {
+		const char *options;
+		int (*run)(const struct msg_mount *message, const char *place, struct err *err);
+	} steps[] = {
+		{ "directory,fill", fill_share },
+		{ "directory,fill", end_filling },
+		{ "directory,wait", wait_for_share },
+	};
+
+	for (size_t step = 0; step < ARRAY_SIZE(steps); step++) {
+		for (size_t i = 0; i < session->mount_count; i++) {
+			const struct msg_mount *message = &session->mounts[i];
+			char place[64];
+			int r;
+
+			if (message->type != MSG_MOUNT_SHARE ||
+			    !str_eq(message->options, steps[step].options))
+				continue;
+			snprintf(place, sizeof(place), DEVICE_FORMAT, i);
+			r = steps[step].run(message, place, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
 int mounts_device_copy(size_t index, struct err *err)
 {
 	char place[64];

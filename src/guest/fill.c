@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -16,8 +17,11 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "guest/sys.h"
+#include "proto/share.h"
 
-#define MARKER ".hull-filling"
+#define MARKER SHARE_FILLING
+#define WAIT_MS 100
+#define WAITS_MAX 1200
 #define XATTRS_MAX 65536
 
 /* A file with several names, copied under the first. */
@@ -179,6 +183,8 @@ static int copy_entry(struct filler *filler, int from_dir, int to_dir, const cha
 	else if (r == 0 && (!several || (r = copy_hard_link(filler, to_dir, name, &st)) == -ENOENT))
 		r = S_ISREG(st.st_mode) ? copy_regular(from_dir, to_dir, name, &st)
 					: copy_special(from_dir, to_dir, name, &st);
+	if (r == -EPERM && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+		return 0; /* there are none on a directory of the host */
 	if (r == 0 && several)
 		VEC_PUSH(&filler->links, ((struct link){ st.st_dev, st.st_ino, xstrdup(path) }));
 	if (r < 0 && !filler->failed[0])
@@ -285,4 +291,26 @@ int fill_volume(const char *root, const char *target, const char *volume, struct
 	return r < 0 ? err_set(err, r, "cannot copy '%s%s%s' of the image to its volume: %m",
 			       target, filler.failed[0] ? "/" : "", filler.failed)
 		     : 0;
+}
+
+void fill_end(const char *volume)
+{
+	AUTO_FREE char *marker = xasprintf("%s/%s", volume, MARKER);
+
+	rmdir(marker);
+}
+
+int fill_wait(const char *target, const char *volume, struct err *err)
+{
+	AUTO_FREE char *marker = xasprintf("%s/%s", volume, MARKER);
+
+	for (int i = 0; access(marker, F_OK) == 0; i++) {
+		if (i == WAITS_MAX)
+			return err_set(err, -ETIMEDOUT,
+				       "the volume at '%s' is not filled yet by the container that "
+				       "began it: stop all that use it, and start one",
+				       target);
+		poll(NULL, 0, WAIT_MS);
+	}
+	return 0;
 }

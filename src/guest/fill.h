@@ -11,5 +11,11 @@
 /* root: where the container's root file system is mounted; target: the path inside it; volume:
  * where the volume is mounted. Nothing is done when the root has no directory there. */
 int fill_volume(const char *root, const char *target, const char *volume, struct err *err);
+/* The volume is filled, whether there was anything to copy or not. */
+void fill_end(const char *volume);
+/* Waits while another machine copies into a volume that is a directory of the host, for two
+ * minutes.
+ */
+int fill_wait(const char *target, const char *volume, struct err *err);
 
 #endif

@@ -40,6 +40,9 @@ void mounts_devices_begin(const struct msg_session *session);
 /* Mounts the device of mount number index (block, share or volume; after the root). Returns a
  * detached copy. */
 int mounts_device(const struct msg_mount *mount, size_t index, struct err *err);
+/* Once shares are served: those that are volumes get what the root has in their place, or wait for
+ * another machine that is at it. */
+int mounts_fill_shares(const struct msg_session *session, struct err *err);
 /* A further detached copy of it. */
 int mounts_device_copy(size_t index, struct err *err);
 /* For a process in a mount namespace of its own: attaches copies of the session's devices where the

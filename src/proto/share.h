@@ -18,6 +18,8 @@
 #define SHARE_PAYLOAD_MAX (SHARE_WRITE_MAX + 4096)
 #define SHARE_COUNT_MAX 64
 #define SHARE_PORT "files"
+/* A directory in a volume into which what the image has in its place is being copied. */
+#define SHARE_FILLING ".hull-filling"
 
 enum share_frame_type {
 	SHARE_HELLO = 1,  /* guest, first: u32 user, u32 group, u32 task of the echoes */

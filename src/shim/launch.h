@@ -33,6 +33,8 @@ struct launch_volume {
 	uint32_t slot;  /* of the machine's disks; 0: it is a directory, and shared */
 	bool read_only; /* nothing of this container writes to it */
 	bool transient; /* it goes with the container */
+	bool fill;      /* a directory: it gets what the image has there, by this container */
+	bool wait;      /* a directory: another container may be at that */
 	char *path;     /* of the disk or directory */
 	char *journal;  /* ext4's data= */
 	int lock_fd;    /* owned by the starter, then by the shim; -1: another entry has it */

@@ -244,14 +244,17 @@ static void fill_volume(const struct mount_config *mount, const struct launch_vo
 	msg->type = fill ? MSG_MOUNT_VOLUME : MSG_MOUNT_BLOCK;
 }
 
-static void fill_share(const struct mount_config *mount, const char *path, unsigned number,
-		       struct sbuf *source, struct sbuf *options, struct msg_mount *msg)
+static void fill_share(const struct mount_config *mount, const char *path,
+		       const struct launch_volume *volume, unsigned number, struct sbuf *source,
+		       struct sbuf *options, struct msg_mount *msg)
 {
 	struct stat st;
 	bool is_file = stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 
 	sbuf_addf(source, "%u", number);
 	sbuf_add(options, is_file ? "file" : "directory");
+	if (volume && (volume->fill || volume->wait))
+		sbuf_add(options, volume->fill ? ",fill" : ",wait");
 	msg->type = MSG_MOUNT_SHARE;
 	msg->read_only = shares_is_read_only(mount);
 }
@@ -278,7 +281,8 @@ static int fill_mounts(const struct container_config *config, const struct launc
 		const char *shared = shares_source(launch, config, i);
 
 		if (shared) {
-			fill_share(it, shared, share++, &texts[i].source, &texts[i].options, mount);
+			fill_share(it, shared, volume, share++, &texts[i].source, &texts[i].options,
+				   mount);
 		} else if (volume) {
 			fill_volume(it, volume, &texts[i].source, &texts[i].options, mount);
 			mount->read_only = strv_contains(it->options, "ro");

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/volume_files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -12,6 +14,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "proto/share.h"
 
 /* Linux: Documentation/filesystems/ext4/super.rst */
 #define EXT4_INCOMPAT_OFFSET (1024 + 0x60)
@@ -70,6 +73,28 @@ bool volume_needs_recovery(const char *root, const char *name)
 	return fd >= 0 &&
 	       fd_pread_exact(fd, &incompat, sizeof(incompat), EXT4_INCOMPAT_OFFSET) == 0 &&
 	       incompat & EXT4_INCOMPAT_RECOVER;
+}
+
+int volume_mark_filling(const char *path, struct err *err)
+{
+	AUTO_FREE char *marker = path_join(path, SHARE_FILLING);
+	DIR *dir = opendir(path);
+	const struct dirent *entry;
+	size_t count = 0;
+	bool begun = false;
+
+	if (!dir)
+		return err_set(err, -errno, "cannot open '%s': %m", path);
+	while (!begun && (entry = readdir(dir))) {
+		count++;
+		begun = str_eq(entry->d_name, SHARE_FILLING);
+	}
+	closedir(dir);
+	if (!begun && count > 2) /* "." and ".." */
+		return 0;
+	if (mkdir(marker, 0700) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "cannot make '%s': %m", marker);
+	return 1;
 }
 
 int volume_remove(struct store *store, const char *root, const char *name, struct err *err)

@@ -33,6 +33,10 @@ int volume_lock(const char *root, const char *name, bool exclusive, struct err *
  * then. */
 bool volume_needs_recovery(const char *root, const char *name);
 
+/* By who alone holds its lock: 1: the directory was empty, or a copy into it was broken off, and
+ * says now that one is under way (SHARE_FILLING, proto/share.h); 0: it holds something. */
+int volume_mark_filling(const char *path, struct err *err);
+
 /* Removes the row, then the files. The holder of volumes_lock calls it. -EBUSY when it is in use by
  * somebody who holds its lock. */
 int volume_remove(struct store *store, const char *root, const char *name, struct err *err);

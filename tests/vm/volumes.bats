@@ -170,6 +170,52 @@ usage_of() {
 	fails 1 'Error: a volume that is a directory has no size and no journal' hull volume create --opt type=directory -s 1g other
 }
 
+@test "a volume that is a directory gets what the image has in its place, from one container" {
+	mkdir -p fs/bin fs/srv/data/sub
+	cp "$(command -v busybox)" fs/bin/busybox
+	ln -s busybox fs/bin/sh
+	seq -f 'fs/srv/data/sub/f%.0f' 1 40 | xargs touch
+	ln fs/srv/data/sub/f1 fs/srv/data/hard
+	ln -s sub/f1 fs/srv/data/soft
+	chmod 750 fs/srv/data/sub
+	tar -C fs -cf fs.tar .
+	hull image import fs.tar withdata
+	hull volume create --opt type=directory shared
+	local count='/bin/busybox find /d ! -name ".hull*" | /bin/busybox wc -l' pid
+	local -a pids=()
+	# Whoever comes second sees all of it, too.
+	for i in 1 2 3; do
+		hull run --rm -v shared:/srv/data -v shared:/d withdata sh -c "$count; echo \$\$ > /d/own-$i" > "out$i" &
+		pids+=("$!")
+	done
+	for pid in "${pids[@]}"; do
+		ends 0 "$pid"
+	done
+	run -0 cat out1 out2 out3
+	for i in 0 1 2; do
+		((lines[i] >= 44 && lines[i] <= 46)) || fail "$output"
+	done
+	local data=$HULL_ROOT/volumes/shared/data
+	assert_equal "$(stat -c %h "$data/hard") $(readlink "$data/soft") $(stat -c %a "$data/sub")" '2 sub/f1 750'
+	run -0 ls -A "$data"
+	assert_output $'hard\nown-1\nown-2\nown-3\nsoft\nsub'
+	# A copy that was broken off is made anew, by who is alone; what is in it otherwise stays.
+	rm "$data/hard" "$data"/own-*
+	mkdir "$data/.hull-filling"
+	run -0 hull run --rm -v shared:/srv/data withdata /bin/busybox ls -A /srv/data
+	assert_output $'hard\nsoft\nsub'
+	rm "$data/hard"
+	run -0 hull run --rm -v shared:/srv/data withdata /bin/busybox ls -A /srv/data
+	assert_output $'soft\nsub'
+	# Nothing is there that could be copied, or nothing is to be.
+	hull volume create --opt type=directory other
+	run -0 hull run --rm -v other:/nosuch -v other:/again:ro withdata /bin/busybox ls -A /nosuch /again
+	assert_output $'/again:\n\n/nosuch:'
+	run -0 hull run --rm -v other:/srv/data:nocopy withdata /bin/busybox ls -A /srv/data
+	assert_output ''
+	hull image rm withdata
+}
+
 @test "deleted files give their space back to the host, of a volume and of a container" {
 	hull run --name big -v data:/d busybox sh -c 'dd if=/dev/urandom of=/d/f bs=1M count=48; cp /d/f /f; sync' 2> /dev/null
 	local scratch
