@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/copies.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,8 +20,7 @@
 #include "shim/client.h"
 #include "shim/launch.h"
 
-#define UNFINISHED ".making-"
-#define UNTAKEN_SECONDS 3600
+#define LOCK_ATTEMPTS 10
 
 /* One that is on its way. */
 struct copy {
@@ -40,127 +38,55 @@ static void copy_release(struct copy *copy)
 		close(copy->client);
 }
 
+/* The lock has to be what has the name still: who clears up removes both. */
+static int lock_directory(const char *path, int *ret_lock, struct err *err)
+{
+	AUTO_CLOSE int lock = lock_take(path, LOCK_EXCLUSIVE, false, err);
+	struct stat locked;
+	struct stat named;
+
+	if (lock < 0)
+		return lock;
+	if (fstat(lock, &locked) < 0 || stat(path, &named) < 0 || locked.st_ino != named.st_ino)
+		return err_set(err, -EAGAIN, "the lock '%s' does not stay", path);
+	*ret_lock = TAKE_FD(lock);
+	return 0;
+}
+
 int copies_make_directory(struct engine *engine, char **ret_directory, int *ret_lock,
 			  struct err *err)
 {
 	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
-	AUTO_FREE char *directory = NULL;
-	AUTO_FREE char *lock_path = NULL;
-	char uuid[HASH_UUID_LENGTH + 1];
 	int r = path_make_dirs(parent, 0700, err);
 
 	if (r < 0)
 		return r;
-	hash_uuid(uuid);
-	directory = path_join(parent, UNFINISHED "%s", uuid);
-	lock_path = path_join(parent, UNFINISHED "%s.lock", uuid);
-	r = lock_take(lock_path, LOCK_EXCLUSIVE, false, err);
-	if (r < 0)
-		return r;
-	*ret_lock = r;
-	if (mkdir(directory, 0700) < 0)
-		return err_set(err, -errno, "cannot create '%s': %m", directory);
-	*ret_directory = TAKE_PTR(directory);
-	return 0;
+	copies_clear_directories(engine, NULL);
+	for (int i = 0; i < LOCK_ATTEMPTS; i++) {
+		char uuid[HASH_UUID_LENGTH + 1];
+
+		hash_uuid(uuid);
+		AUTO_FREE char *directory = path_join(parent, COPIES_UNFINISHED "%s", uuid);
+		AUTO_FREE char *lock_path = xasprintf("%s.lock", directory);
+		AUTO_CLOSE int lock = -1;
+
+		r = lock_directory(lock_path, &lock, err);
+		if (r == -EAGAIN)
+			continue;
+		if (r == 0 && mkdir(directory, 0700) < 0)
+			r = err_set(err, -errno, "cannot create '%s': %m", directory);
+		if (r < 0)
+			return r;
+		*ret_lock = TAKE_FD(lock);
+		*ret_directory = TAKE_PTR(directory);
+		return 0;
+	}
+	return r;
 }
 
 const char *copies_directory_uuid(const char *directory)
 {
-	return str_after(path_base(directory), UNFINISHED);
-}
-
-static void prune_tree(const char *path, struct prune_result *result)
-{
-	uint64_t bytes = path_disk_usage(path);
-
-	if (path_remove_tree(path, NULL) == 0)
-		result->reclaimed_bytes += bytes;
-}
-
-/* A snapshot that was about to get its row, or has just lost it. */
-static bool is_orphan(struct engine *engine, const char *name)
-{
-	CLEANUP(snapshot_release) struct snapshot snapshot = { 0 };
-
-	return strlen(name) == HASH_UUID_LENGTH &&
-	       snapshots_get(engine->store, name, &snapshot, NULL) == -ENOENT;
-}
-
-/* Its maker holds the lock of the name that it had before. */
-static void prune_orphan(struct engine *engine, const char *parent, const char *name,
-			 struct prune_result *result)
-{
-	AUTO_FREE char *path = path_join(parent, "%s", name);
-	AUTO_FREE char *lock_path = path_join(parent, UNFINISHED "%s.lock", name);
-	AUTO_CLOSE int lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
-
-	if (lock < 0)
-		return;
-	if (is_orphan(engine, name))
-		prune_tree(path, result);
-	unlink(lock_path);
-}
-
-/* What a shim saved for a command that was killed before it took it. One that is being made has
- * been written to lately. */
-static void prune_untaken(const char *container_dir, struct prune_result *result)
-{
-	DIR *dir = opendir(container_dir);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		AUTO_FREE char *path = path_join(container_dir, "%s", entry->d_name);
-		struct stat st;
-
-		if (str_starts(entry->d_name, LAUNCH_COPY_PREFIX) && lstat(path, &st) == 0 &&
-		    st.st_mtime < time(NULL) - UNTAKEN_SECONDS)
-			prune_tree(path, result);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-static void prune_all_untaken(const char *containers, struct prune_result *result)
-{
-	DIR *dir = opendir(containers);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		AUTO_FREE char *path = path_join(containers, "%s", entry->d_name);
-
-		if (entry->d_name[0] != '.')
-			prune_untaken(path, result);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-void copies_prune(struct engine *engine, struct prune_result *result)
-{
-	AUTO_FREE char *containers = path_join(engine->root, "containers");
-	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
-	DIR *dir = opendir(parent);
-	struct dirent *entry;
-
-	prune_all_untaken(containers, result);
-	while (dir && (entry = readdir(dir))) {
-		AUTO_FREE char *path = path_join(parent, "%s", entry->d_name);
-		AUTO_FREE char *lock_path =
-			xasprintf("%s%s", path, str_ends(entry->d_name, ".lock") ? "" : ".lock");
-		AUTO_CLOSE int lock = -1;
-
-		if (is_orphan(engine, entry->d_name))
-			prune_orphan(engine, parent, entry->d_name, result);
-		if (!str_starts(entry->d_name, UNFINISHED))
-			continue;
-		lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
-		if (lock < 0)
-			continue;
-		prune_tree(path, result);
-		unlink(lock_path);
-	}
-	if (dir)
-		closedir(dir);
+	return str_after(path_base(directory), COPIES_UNFINISHED);
 }
 
 /* The shim may write in the container's own directory alone: from there it is moved. */
@@ -325,7 +251,7 @@ static int replace_disk(struct engine *engine, const char *uuid, const char *dir
 {
 	AUTO_FREE char *dir = launch_container_dir(engine->root, uuid);
 	AUTO_FREE char *from = path_join(directory, "scratch.img");
-	AUTO_FREE char *fresh = path_join(dir, "scratch.new");
+	AUTO_FREE char *fresh = path_join(dir, COPIES_NEW_DISK);
 	AUTO_FREE char *to = path_join(dir, "scratch.img");
 	int r;
 

@@ -42,7 +42,16 @@ char *warm_user(struct engine *engine, const char *uuid);
 /* snapshots.c: engine_fork of a snapshot. */
 int snapshots_fork(struct engine *engine, const struct fork_options *options, uint32_t signal,
 		   char ***ret_ids, struct err *err);
-/* Removes directories whose makers were killed, and snapshots without a row. */
+/* copies_clear.c: what commands and shims that were killed have left. */
+#define COPIES_UNFINISHED ".making-" /* before the name of a directory of copies_make_directory */
+#define COPIES_NEW_DISK                                                          \
+	"scratch.new" /* in a container's directory, before it replaces its disk \
+		       */
+/* Directories whose makers are gone, and snapshots without a row. result may be NULL. */
+void copies_clear_directories(struct engine *engine, struct prune_result *result);
+/* What was being saved or restored in a container's directory; its lock is held. */
+void copies_clear_container(struct engine *engine, const char *uuid);
+/* Both, of all containers; of those that run only what is old. */
 void copies_prune(struct engine *engine, struct prune_result *result);
 
 #endif

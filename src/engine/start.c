@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "disk/ext4.h"
 #include "disk/scratch.h"
+#include "engine/copies.h"
 #include "engine/files.h"
 #include "engine/networks.h"
 #include "engine/volume_copies.h"
@@ -137,6 +138,7 @@ static int spawn_shim(struct engine *engine, const struct launch *launch, int lo
 	pid_t pid;
 	int r = launch_write(launch, &spec_fd, err);
 
+	copies_clear_container(engine, launch->uuid);
 	if (r == 0)
 		r = sock_pair(pair, err);
 	if (r < 0)

@@ -105,6 +105,7 @@ char *launch_run_dir(const char *run, const char *uuid);
 char *launch_lock_path(const char *root, const char *uuid);
 /* What a running container's copies begin with, in its directory; moved away from there. */
 #define LAUNCH_COPY_PREFIX "copy-"
+#define LAUNCH_SAVING "saving" /* what becomes the saved machine of a suspended container */
 /* "volume-N.img": in such a directory, the disk of the volume that mount N is the first of. */
 char *launch_volume_copy(uint32_t mount);
 /* The container's own saved machine, complete once it has this name. */

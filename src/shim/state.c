@@ -228,8 +228,9 @@ int state_on_suspend(struct client *client, const uint8_t *data, size_t size)
 
 	if (size)
 		return -EPROTO;
-	return server_is_answering(client) ? start_saving(client, path_join(dir, "saving"), true)
-					   : 0;
+	return server_is_answering(client)
+		       ? start_saving(client, path_join(dir, LAUNCH_SAVING), true)
+		       : 0;
 }
 
 int state_on_save(struct client *client, const uint8_t *data, size_t size)

@@ -163,6 +163,8 @@ is_whole() {
 		esac
 		counts_on web
 	done
+	run find "$HULL_ROOT/containers" -name saving
+	assert_output ''
 }
 
 @test "a supervisor killed while it resumes: suspended still, or stopped" {
@@ -238,6 +240,9 @@ fork_value() {
 	hull run -d --name web busybox sh -c "trap 'echo forked >> /signals' USR1; $COUNTER"
 	logged web 3
 	hull exec web sh -c 'echo kept > /dev/shm/mine; dd if=/dev/urandom of=/dev/shm/data bs=1M count=5 2> /dev/null; md5sum /dev/shm/data > /sum'
+	# What a command left that was killed goes with the next.
+	mkdir -p "$HULL_ROOT/snapshots/.making-x"
+	: > "$HULL_ROOT/snapshots/.making-y.lock"
 	run -0 hull fork web -n 3 --name kid --signal USR1
 	assert_output $'kid-1\nkid-2\nkid-3'
 	run -0 hull ls --format json
