@@ -78,10 +78,13 @@ static void print_row(struct engine *engine, struct table *table, const struct s
 {
 	struct snapshot_usage usage;
 	AUTO_FREE char *size = NULL;
+	AUTO_FREE char *shared = NULL;
 	AUTO_FREE char *created = str_time(snapshot->created_at);
+	const json_t *parent = json_get_object(snapshot->parts, "parent");
 
 	engine_snapshot_usage(engine, snapshot, &usage);
 	size = str_size(usage.own_bytes);
+	shared = str_size(usage.shared_bytes);
 	table_row(table);
 	table_cellf(table, "%.12s", snapshot->uuid);
 	table_cell(table, snapshot->name);
@@ -89,13 +92,15 @@ static void print_row(struct engine *engine, struct table *table, const struct s
 	table_cell(table, snapshot->has_memory ? "running" : "stopped");
 	table_cell(table, size);
 	table_cell(table, created);
+	table_cell(table, shared);
+	table_cell(table, str_or(json_get_string(parent, "name"), ""));
 }
 
 static int print_list(struct engine *engine, const struct snapshot_list *list, int format,
 		      const char *container, struct err *err)
 {
-	static const char *const headings[] = { "ID",   "NAME",    "CONTAINER", "STATE",
-						"SIZE", "CREATED", NULL };
+	static const char *const headings[] = { "ID",      "NAME",   "CONTAINER", "STATE", "SIZE",
+						"CREATED", "SHARED", "PARENT",    NULL };
 	CLEANUP(table_freep) struct table *table = table_new(headings);
 	AUTO_JSON json_t *documents = json_array();
 

@@ -167,6 +167,8 @@ json_t *document_of_snapshot(const struct snapshot *snapshot, const struct snaps
 	set_time(document, "creationDate", snapshot->created_at);
 	json_object_set_new(document, "configuration", configuration);
 	json_object_set_new(document, "sizeInBytes", json_integer((json_int_t)usage->own_bytes));
+	if (json_get_object(snapshot->parts, "parent"))
+		json_object_set(document, "parent", json_get_object(snapshot->parts, "parent"));
 	if (!memory)
 		return document;
 	json_object_set_new(document, "memoryInBytes",

@@ -7,8 +7,7 @@
  *	saved.json	the machine (vm/saved.h); this and what follows: if it ran
  *	state		of its devices
  *	shares		what the server of its shares knew, if it has any
- *	memory		what of its memory differs from base (vm/ram_delta.h)
- *	base		a template's memory: hard links to one file for all that were made of it
+ *	memory, base …	what of its memory is kept (snapshot_memory.h)
  *	ram, ram.json	the memory as a machine can map it: a cache, good until the next boot of the
  *host
  *
@@ -24,10 +23,11 @@
 /* snapshots/<uuid>; owned by the caller. */
 char *snapshot_directory(const struct engine *engine, const char *uuid);
 /* Makes of a directory with a saved machine and its disks (volumes: volume_copies.h) one of a
- * snapshot, synced; template (may be NULL) is the memory of the machine's template. *ret_parts is a
- * new reference. */
+ * snapshot, synced. What the machine's memory is like: template, the memory of its template, and
+ * parent, an earlier snapshot of it; both may be NULL. *ret_parts is a new reference. */
 int snapshot_files_finish(struct engine *engine, const char *directory, const char *template,
-			  json_t *volumes, bool has_memory, json_t **ret_parts, struct err *err);
+			  const struct snapshot *parent, json_t *volumes, bool has_memory,
+			  json_t **ret_parts, struct err *err);
 /* Checks what is needed, and makes the cache. -EBADMSG: damaged. */
 int snapshot_files_prepare(struct engine *engine, const struct snapshot *snapshot, bool with_memory,
 			   struct err *err);

@@ -3,6 +3,7 @@
  * Snapshots: made in a directory of temporary name, which is then renamed; then the row. Removed
  * the other way round. Machines that map a snapshot's memory keep it when its name is gone.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,10 +44,37 @@ static char *template_of(struct engine *engine, const struct container_config *c
 	return xstrdup(template.ram_path);
 }
 
+static bool is_of_this_run(const struct snapshot *snapshot, const struct container *container)
+{
+	return snapshot->has_memory && str_eq(snapshot->container_uuid, container->uuid) &&
+	       snapshot->created_at >= container->started_at;
+}
+
+/* What the container's memory resembles most: its last snapshot in this run, or the one that it
+ * goes on from. False: there is none. */
+static bool find_parent(struct engine *engine, const struct container *container,
+			struct snapshot *ret_parent)
+{
+	CLEANUP(snapshot_list_release) struct snapshot_list list = { 0 };
+
+	if (snapshots_list(engine->store, &list, NULL) < 0)
+		return false;
+	VEC_EACH (&list, it)
+		if (is_of_this_run(it, container))
+			return snapshots_get(engine->store, it->uuid, ret_parent, NULL) == 0;
+	VEC_EACH (&list, it)
+		if (it->has_memory && str_eq(it->name, container->config.origin) &&
+		    it->created_at <= container->config.created_at)
+			return snapshots_get(engine->store, it->uuid, ret_parent, NULL) == 0;
+	return false;
+}
+
 static int save_running(struct engine *engine, const struct container *container,
 			const char *directory, json_t **ret_parts, struct err *err)
 {
 	AUTO_FREE char *template = template_of(engine, &container->config);
+	CLEANUP(snapshot_release) struct snapshot parent = { 0 };
+	bool has_parent = find_parent(engine, container, &parent);
 	AUTO_JSON json_t *volumes = NULL;
 	struct ctl_saved saved;
 	int r = copies_save(engine, container, directory, &saved, err);
@@ -54,7 +82,8 @@ static int save_running(struct engine *engine, const struct container *container
 	if (r == 0)
 		r = volume_copies_describe(engine, &container->config, directory, &volumes, err);
 	return r < 0 ? r
-		     : snapshot_files_finish(engine, directory, template, volumes, true, ret_parts,
+		     : snapshot_files_finish(engine, directory, template,
+					     has_parent ? &parent : NULL, volumes, true, ret_parts,
 					     err);
 }
 
@@ -81,8 +110,8 @@ static int save_stopped(struct engine *engine, const struct container *container
 	if (r == 0)
 		r = volume_copies_describe(engine, &container->config, directory, &volumes, err);
 	return r < 0 ? r
-		     : snapshot_files_finish(engine, directory, NULL, volumes, false, ret_parts,
-					     err);
+		     : snapshot_files_finish(engine, directory, NULL, NULL, volumes, false,
+					     ret_parts, err);
 }
 
 /* "web-1", "web-2" …: the first that is free. */
@@ -198,22 +227,33 @@ int engine_snapshot_create(struct engine *engine, const struct snapshot_options 
 
 /* --- what there is --- */
 
-static uint64_t bytes_of(const char *directory, const char *name)
-{
-	AUTO_FREE char *path = path_join(directory, "%s", name);
-	struct stat st;
-
-	return lstat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
+/* A file that has another name, too, would not give its bytes back. */
 void engine_snapshot_usage(struct engine *engine, const struct snapshot *snapshot,
 			   struct snapshot_usage *ret_usage)
 {
 	AUTO_FREE char *directory = snapshot_directory(engine, snapshot->uuid);
+	DIR *dir = opendir(directory);
+	struct snapshot_usage usage = { 0 };
+	struct dirent *entry;
 
-	*ret_usage = (struct snapshot_usage){ .shared_bytes = bytes_of(directory, "base"),
-					      .cache_bytes = bytes_of(directory, "ram") };
-	ret_usage->own_bytes = path_disk_usage(directory) - ret_usage->shared_bytes;
+	while (dir && (entry = readdir(dir))) {
+		AUTO_FREE char *path = path_join(directory, "%s", entry->d_name);
+		uint64_t bytes;
+		struct stat st;
+
+		if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		bytes = (uint64_t)st.st_blocks * 512;
+		if (st.st_nlink > 1)
+			usage.shared_bytes += bytes;
+		else
+			usage.own_bytes += bytes;
+		if (str_eq(entry->d_name, "ram"))
+			usage.cache_bytes = bytes;
+	}
+	if (dir)
+		closedir(dir);
+	*ret_usage = usage;
 }
 
 int engine_snapshot_get(struct engine *engine, const char *name, struct snapshot *ret_snapshot,

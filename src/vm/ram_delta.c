@@ -254,7 +254,8 @@ static int apply_run(int delta, const struct run *run, int to, uint8_t *buffer, 
 	return r;
 }
 
-static int apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to)
+/* base -1: over what `to` has, or (fresh) over nothing. */
+static int apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to, bool fresh)
 {
 	AUTO_FREE uint8_t *buffer = try_malloc(CHUNK);
 	AUTO_FREE struct run *runs = NULL;
@@ -271,7 +272,7 @@ static int apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to)
 		r = template_ram_copy(base, to, bytes, &sum);
 		if (r == 0 && sum != base_crc)
 			r = -EBADMSG;
-	} else if (r == 0 && ftruncate(to, (off_t)bytes) < 0) {
+	} else if (r == 0 && fresh && ftruncate(to, (off_t)bytes) < 0) {
 		r = -errno;
 	}
 	for (uint64_t i = 0; r == 0 && i < header.runs; i++)
@@ -279,11 +280,19 @@ static int apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to)
 	return r == 0 && ~crc != header.data_crc ? -EBADMSG : r;
 }
 
-int ram_delta_apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to, struct err *err)
+static int report(int r, struct err *err)
 {
-	int r = apply(delta, base, base_crc, bytes, to);
-
 	if (r == -EBADMSG)
 		return err_set(err, r, "its saved memory is damaged");
 	return r < 0 ? err_set(err, r, "cannot make its memory again: %m") : 0;
+}
+
+int ram_delta_apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to, struct err *err)
+{
+	return report(apply(delta, base, base_crc, bytes, to, true), err);
+}
+
+int ram_delta_patch(int delta, uint64_t bytes, int to, struct err *err)
+{
+	return report(apply(delta, -1, 0, bytes, to, false), err);
 }

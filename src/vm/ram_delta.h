@@ -32,5 +32,7 @@ int ram_delta_write(int memory, int base, uint64_t bytes, int to, uint64_t *ret_
  * then. */
 int ram_delta_apply(int delta, int base, uint32_t base_crc, uint64_t bytes, int to,
 		    struct err *err);
+/* The same over a memory that is in `to` already: what the difference was taken to. */
+int ram_delta_patch(int delta, uint64_t bytes, int to, struct err *err);
 
 #endif

@@ -388,6 +388,33 @@ static void test_delta_round_trip(void **state)
 	close_memories(&m);
 }
 
+static void test_deltas_follow_each_other(void **state)
+{
+	struct memories m = make_memories(*state);
+	AUTO_CLOSE int later = open_new(*state, "later");
+	AUTO_CLOSE int second = open_new(*state, "second");
+	AUTO_CLOSE int to = open_new(*state, "again");
+	uint32_t wanted = 0;
+	uint32_t found = 0;
+	uint64_t pages = 0;
+	struct err err = { 0 };
+
+	assert_int_equal(template_ram_copy(m.memory, later, BYTES, &wanted), 0);
+	fill_page(later, 3, 0);
+	fill_page(later, 7, 0x77);
+	fill_page(later, 599, 0x99);
+	assert_int_equal(template_ram_copy(later, -1, BYTES, &wanted), 0);
+	assert_int_equal(ram_delta_write(later, m.memory, BYTES, second, &pages, &err), 0);
+	assert_int_equal(pages, 2);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), 0);
+	assert_int_equal(ram_delta_patch(second, BYTES, to, &err), 0);
+	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
+	assert_int_equal(found, wanted);
+	assert_int_equal(ftruncate(second, RAM_PAGE), 0);
+	assert_int_equal(ram_delta_patch(second, BYTES, to, &err), -EBADMSG);
+	close_memories(&m);
+}
+
 static void test_a_damaged_delta_is_noticed(void **state)
 {
 	struct memories m = make_memories(*state);
@@ -433,6 +460,7 @@ int main(void)
 		TEST_IN_DIR(test_saved_and_damaged),
 		cmocka_unit_test(test_descriptions_are_checked),
 		TEST_IN_DIR(test_delta_round_trip),
+		TEST_IN_DIR(test_deltas_follow_each_other),
 		TEST_IN_DIR(test_a_damaged_delta_is_noticed),
 	};
 

@@ -325,8 +325,13 @@ snapshot_file() {
 	run -0 hull snapshot inspect warm
 	assert_equal "$(jq -r '.[0] | "\(.container) \(.state) \(.configuration.image.reference)"' <<< "$output")" \
 		'web running docker.io/library/busybox:latest'
-	# What it takes: the nine megabytes that are like nothing else, and not much more.
-	assert [ "$(jq '.[0].savedMemoryInBytes' <<< "$output")" -gt 9000000 ]
+	# What the first takes: the nine megabytes that are like nothing else, and not much more. The second is like it.
+	assert_equal "$(jq -r '.[0].parent.name' <<< "$output")" web-1
+	local saved
+	saved=$(jq '.[0].savedMemoryInBytes' <<< "$output")
+	run -0 hull snapshot inspect web-1
+	assert [ "$(jq '.[0].savedMemoryInBytes' <<< "$output")" -gt "$((saved + 8000000))" ]
+	assert [ "$(jq '.[0].sizeInBytes + .[0].sharedInBytes' <<< "$output")" -gt 9000000 ]
 	assert [ "$(jq '.[0].sizeInBytes' <<< "$output")" -lt "$(jq '.[0].savedMemoryInBytes * 1.2 + 2000000 | floor' <<< "$output")" ]
 	# As new ones.
 	run -0 hull snapshot restore warm --name one
@@ -361,10 +366,18 @@ snapshot_file() {
 	hull image delete hot
 	fails 1 'Error: snapshot warm is in use by image docker.io/library/still:latest' hull snapshot delete warm
 	hull image delete still
-	# Deleted while they run: they go on.
+	# Deleted while they run: they go on; so does what was kept as a difference to it.
+	run -0 hull snapshot create --name next one
+	run -0 hull snapshot ls
+	assert_line --regexp '^[0-9a-f-]{12} +next +one .* warm$'
 	run -0 hull snapshot delete warm
 	assert_output warm
 	counts_on one
+	hull delete -f one
+	run -0 hull snapshot restore next --name one
+	run -0 hull exec one md5sum -c /sum
+	is_whole one
+	hull snapshot delete next
 	run -0 hull exec kid-2 md5sum -c /sum
 	# Elsewhere such an image has none, and begins as its container did.
 	hull image load -i hot.tar > /dev/null
@@ -407,6 +420,7 @@ is_in_step() {
 	hull run -d --name db -v data:/d -v data:/again:ro -v ro:/r:ro busybox \
 		sh -c 'i=0; while :; do i=$((i + 1)); echo $i >> /d/log; sleep 0.1; done'
 	soon hull exec db test -s /d/log
+	hull exec db sh -c 'echo kept > /d/kept; sync'
 	fails 1 "Error: container db runs and can write to volume 'data': add --volumes to keep it too" hull snapshot create db
 	run -0 hull snapshot create --volumes --name keep db
 	run -0 hull fork db -n 2 --name kid
@@ -445,7 +459,8 @@ is_in_step() {
 		hull snapshot restore keep
 	run -0 hull snapshot restore keep --disks-only --name disks
 	hull start disks
-	is_in_step disks
+	run -0 hull exec disks cat /d/kept
+	assert_output kept
 	hull delete -f disks
 	file=$(snapshot_file keep volume-0.img)
 	printf x | dd of="$file" bs=1 seek=50000 conv=notrunc status=none
@@ -534,11 +549,15 @@ has_more() {
 	hull run -d --name web busybox sh -c "$COUNTER"
 	logged web 2
 	hull snapshot create web --name warm
+	hull snapshot create web --name child
 	file=$(snapshot_file warm memory)
 	cp "$file" memory
 	dd if=/dev/urandom of="$file" bs=1 seek=100000 count=16 conv=notrunc status=none
 	fails 1 "Error: the machine of snapshot warm cannot be used: its saved memory is damaged; 'hull snapshot restore --disks-only' restores its disks" \
 		hull snapshot restore warm
+	fails 1 "Error: the machine of snapshot child cannot be used: its saved memory is damaged; 'hull snapshot restore --disks-only' restores its disks" \
+		hull snapshot restore child
+	hull snapshot delete child
 	truncate -s -100 "$file"
 	run -1 hull snapshot restore warm
 	cp memory "$file"
