@@ -18,18 +18,22 @@ from .tools import ToolError, call
 GUEST = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev
-exec > /dev/ttyS0 2>&1
 for module in /modules/*.ko; do insmod $module; done
+until [ -c /dev/vport*p1 ]; do sleep 0.1; done
+exec > $(echo /dev/vport*p1) 2>&1
 for word in $(cat /proc/cmdline); do case $word in bench.*) eval ${word#bench.};; esac; done
-ip link set lo up; ip link set eth0 mtu $mtu up; ip addr add 10.99.1.10/24 dev eth0
+ip link set lo up; ip link set eth0 mtu $mtu up; ip addr add 10.99.1.$number/24 dev eth0
 ip route add default via 10.99.1.1
 mkdir /www; head -c 1000 /dev/zero > /www/index.html
 httpd -p 80 -h /www; iperf3 -s -D
-for direction in "" -R; do iperf3 -J $direction -c 10.99.1.1 -p $port -t $seconds | tr -d '\\n\\t '; echo; sleep 2; done
+for run in $(echo $runs | tr , ' '); do
+	iperf3 -J -t $seconds $(echo $run | tr / ' ') | tr -d '\\n\\t '; echo; sleep 2
+done
 echo SERVING; exec sleep 1000
 """
-MODULES = ["virtio_ring", "virtio", "virtio_mmio", "failover", "net_failover", "virtio_net"]
+MODULES = ["virtio_ring", "virtio", "virtio_mmio", "virtio_console", "failover", "net_failover", "virtio_net"]
 SECONDS = 5
+GUEST_SECONDS = 120  # bounds one that hangs
 REQUESTS, CLIENTS = 300, 16
 GIGA = 1e9
 
@@ -90,47 +94,57 @@ def make_guest(bench, kernel):
 
 
 class Guest:
-    """A machine on one of the networks; waits until it serves. A context."""
+    """A machine on one of the networks that carries out `runs` (arguments of iperf3, with / between them) and then serves.
+    A context; waits until it serves."""
 
-    def __init__(self, bench, kernel, initramfs, kind, iperf):
-        self.directory, self.kind, self.helper = bench.directory, kind, None
+    def __init__(self, bench, kernel, initramfs, kind, number, runs=()):
+        self.kind, self.number, self.helper = kind, number, None
+        self.directory = os.path.join(bench.directory, "guest-%d" % number)
         self.build = os.path.dirname(os.path.realpath(bench.program))
         self.http, self.iperf = free_port(), free_port()
+        os.makedirs(self.directory, exist_ok=True)
         mtu = 1500 if kind == "user" else 65520
+        # Not the serial port: without a PIC its interrupt is known to some kernels only.
         self.qemu = ["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off", "-accel", "tcg", "-cpu", "max", "-m", "512M",
                      "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                     "-global", "virtio-mmio.force-legacy=false", "-serial", "stdio",
+                     "-global", "virtio-mmio.force-legacy=false", "-chardev", "file,id=out,path=/dev/stdout",
+                     "-serial", "file:" + os.path.join(self.directory, "console"),
+                     "-device", "virtio-serial-device", "-device", "virtserialport,chardev=out",
                      "-kernel", os.path.join(kernel, "vmlinux"), "-initrd", initramfs, "-append",
-                     "console=ttyS0 quiet panic=-1 tsc=reliable tsc_early_khz=2000000 bench.port=%d bench.mtu=%d bench.seconds=%d"
-                     % (iperf.port, mtu, SECONDS)]
-        self.device = ["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:01:0a,host_mtu=%d" % mtu]
+                     "console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable tsc_early_khz=2000000 "
+                     "bench.number=%d bench.mtu=%d bench.seconds=%d bench.runs=%s" % (number, mtu, SECONDS, ",".join(runs))]
+        self.device = ["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:01:%02x,host_mtu=%d" % (number, mtu)]
 
-    def command(self):
-        if self.kind == "user":
-            return self.qemu + self.device + [
-                "-netdev", "user,id=n0,net=10.99.1.0/24,host=10.99.1.1,hostfwd=tcp:127.0.0.1:%d-:80,"
-                "hostfwd=tcp:127.0.0.1:%d-:5201,dhcpstart=10.99.1.10" % (self.http, self.iperf)]
-        if self.kind == "passt":
-            path = os.path.join(self.directory, "passt.sock")
+    def start_user(self):
+        address = "10.99.1.%d" % self.number
+        return self.launch(["-netdev", "user,id=n0,net=10.99.1.0/24,host=10.99.1.1,dhcpstart=%s,hostfwd=tcp:127.0.0.1:%d-%s:80,"
+                            "hostfwd=tcp:127.0.0.1:%d-%s:5201" % (address, self.http, address, self.iperf, address)])
+
+    def start_passt(self):
+        """It becomes nobody, who makes no socket in a private directory: it is given one end of a connected pair."""
+        ours, its = socket.socketpair()
+        with ours, its:
             self.helper = subprocess.Popen(
-                ["passt", "-f", "-s", path, "-a", "10.99.1.10", "-n", "24", "-g", "10.99.1.1", "-m", "65520",
-                 "-t", "127.0.0.1/%d:80,%d:5201" % (self.http, self.iperf)],
+                ["passt", "-f", "-F", str(its.fileno()), "-a", "10.99.1.%d" % self.number, "-n", "24", "-g", "10.99.1.1",
+                 "-m", "65520", "-t", "127.0.0.1/%d:80,%d:5201" % (self.http, self.iperf)], pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + 10
-            while not os.path.exists(path) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            return self.qemu + self.device + ["-netdev", "stream,id=n0,addr.type=unix,addr.path=" + path]
-        run = os.path.join(self.directory, "netrun")
+            return self.launch(["-netdev", "stream,id=n0,addr.type=fd,addr.str=%d" % ours.fileno()], fds=[ours.fileno()])
+
+    def start_netd(self):
+        run = os.path.join(os.path.dirname(self.directory), "netrun")
         os.makedirs(run, exist_ok=True)
-        return [os.path.join(self.build, "tests/net/net-machine"), "-e", "-h", "all",
-                "-p", "tcp:127.0.0.1:%d:80" % self.http, "-p", "tcp:127.0.0.1:%d:5201" % self.iperf,
-                run, os.path.join(self.build, "hull-netd"), "10", *self.qemu, *self.device,
-                "-netdev", "dgram,id=n0,local.type=fd,local.str=3"]
+        return self.launch(["-netdev", "dgram,id=n0,local.type=fd,local.str=3"], [
+            os.path.join(self.build, "tests/net/net-machine"), "-e", "-h", "all",
+            "-p", "tcp:127.0.0.1:%d:80" % self.http, "-p", "tcp:127.0.0.1:%d:5201" % self.iperf,
+            run, os.path.join(self.build, "hull-netd"), str(self.number)])
+
+    def launch(self, network, prefix=(), fds=()):
+        return subprocess.Popen([*prefix, *self.qemu, *self.device, *network], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=fds)
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, errors="replace")
-        watch = threading.Timer(90 + 2 * SECONDS, self.process.kill)
+        self.process = getattr(self, "start_" + self.kind)()
+        watch = threading.Timer(GUEST_SECONDS, self.process.kill)
         watch.start()
         self.lines = []
         for line in self.process.stdout:
@@ -140,7 +154,7 @@ class Guest:
         watch.cancel()
         if not self.lines or "SERVING" not in self.lines[-1]:
             self.__exit__()
-            raise ToolError("the guest on %s failed: %s" % (self.kind, "".join(self.lines[-5:])))
+            raise ToolError("the guest on %s failed: %s %s" % (self.kind, "".join(self.lines[-5:]), self.kernel_lines()))
         return self
 
     def __exit__(self, *_):
@@ -149,8 +163,15 @@ class Guest:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
 
+    def kernel_lines(self):
+        try:
+            with open(os.path.join(self.directory, "console"), errors="replace") as file:
+                return file.read()[-300:]
+        except OSError:
+            return ""
+
     def throughput(self):
-        """Bits a second out of the guest, and into it."""
+        """Bits a second of each run."""
         return [received(line)[0] for line in self.lines if '"end"' in line]
 
     def published(self):
@@ -184,12 +205,30 @@ class Guest:
         return len(answered) / (time.monotonic() - start), len(answered)
 
 
+TABLES = {"guest to host": "Mbit/s", "host to guest": "Mbit/s", "guest to guest": "Mbit/s",
+          "published port, one connection": "Mbit/s", "published port, requests": "1/s", "memory of its process (PSS)": "MB"}
+NAMES = {"user": "QEMU -netdev user, MTU 1500", "netd": "hull-netd, MTU 65520", "passt": "passt, MTU 65520"}
+
+
+def netd_of(directory):
+    """The process that serves the networks of a run directory."""
+    return next(p for p in proc.pids_of("hull-netd") if os.path.realpath("/proc/%d/fd/6" % p).startswith(directory))
+
+
 def measure_guest(bench, kernel, initramfs, kind):
-    """[Mbit/s out, in, to a published port, requests a second], and how many of those were answered."""
-    with Iperf() as iperf, Guest(bench, kernel, initramfs, kind, iperf) as guest:
-        out, back = guest.throughput()
-        rate, answered = guest.requests()
-        return [out / 1e6, back / 1e6, guest.published() / 1e6, rate], answered
+    """{table: value}, and how many requests were answered."""
+    with Iperf() as iperf, Guest(bench, kernel, initramfs, kind, 11) as peer:
+        # The others have no way from guest to guest but a port of the host.
+        other = "-c/10.99.1.11" if kind == "netd" else "-c/10.99.1.1/-p/%d" % peer.iperf
+        host = "-c/10.99.1.1/-p/%d" % iperf.port
+        with Guest(bench, kernel, initramfs, kind, 10, [host, host + "/-R", other]) as guest:
+            values = dict(zip(TABLES, (value / 1e6 for value in guest.throughput())))
+            values["published port, requests"], answered = guest.requests()
+            values["published port, one connection"] = guest.published() / 1e6
+            helper = netd_of(os.path.join(bench.directory, "netrun")) if kind == "netd" else guest.helper and guest.helper.pid
+            if helper:
+                values["memory of its process (PSS)"] = proc.pss_mb([helper])
+    return values, answered
 
 
 def guests(bench):
@@ -199,9 +238,7 @@ def guests(bench):
         raise ToolError("there is no kernel in '%s'" % kernels)
     initramfs = make_guest(bench, kernel)
     kinds = ["user", "netd"] + (["passt"] if shutil.which("passt") else [])
-    results = {name: Result("net: " + name) for name in
-               ("guest to host", "host to guest", "published port, one connection", "published port, requests")}
-    names = {"user": "QEMU -netdev user, MTU 1500", "netd": "hull-netd, MTU 65520", "passt": "passt, MTU 65520"}
+    results = {name: Result("net: " + name, baseline=None if "memory" in name else NAMES["user"]) for name in TABLES}
     lost, broken = {}, {}
     for number in range(bench.rounds_or(2)):
         for kind in kinds[number % len(kinds):] + kinds[:number % len(kinds)]:
@@ -215,15 +252,15 @@ def guests(bench):
                 broken[kind] = str(error)
                 continue
             lost[kind] = lost.get(kind, 0) + REQUESTS - answered
-            for result, value in zip(results.values(), values):
-                unit = "1/s" if result.title.endswith("requests") else "Mbit/s"
-                (result.get(names[kind]) or result.add(names[kind], unit)).values.append(value)
+            for name, value in values.items():
+                series = results[name].get(NAMES[kind]) or results[name].add(NAMES[kind], TABLES[name])
+                series.values.append(value)
     for result in results.values():
         result.notes = ["the same guest under emulation: its CPU is what bounds all of them"]
     results["published port, requests"].notes += [
         "%d requests of %d clients, a connection each; lost: %s" % (REQUESTS, CLIENTS, lost)]
     for kind, error in broken.items():
-        results["guest to host"].notes.append("%s does not work here: %s" % (names[kind], error.strip()[:200]))
+        results["guest to host"].notes.append("%s does not work here: %s" % (NAMES[kind], error.strip()[:200]))
     yield from results.values()
 
 
@@ -234,7 +271,7 @@ def alone(bench):
     run = os.path.join(bench.directory, "alone")
     os.makedirs(run)
     result = Result("net: CPU seconds of hull-netd for a gigabyte")
-    result.notes = ["network namespaces instead of machines"]
+    peak = 0
     for mtu in "1500", "65520":
         for title, peer, direction in (("member to member", True, []), ("member to host", False, []),
                                        ("host to member", False, ["-R"])):
@@ -242,19 +279,21 @@ def alone(bench):
                 other = subprocess.Popen([machine, "-h", "all", "-m", mtu, run, netd, "11", "iperf3", "-s"],
                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
                 other.stdout.readline()
-                pid = next(p for p in proc.pids_of("hull-netd") if os.path.realpath("/proc/%d/fd/6" % p).startswith(run))
+                pid = netd_of(run)
                 time.sleep(0.5)
                 before = cpu_s(pid)
                 target = ["10.99.1.11"] if peer else ["10.99.1.1", "-p", str(iperf.port)]
                 text, _ = call([machine, "-h", "all", "-m", mtu, run, netd, "10", "iperf3", "-J", "-n", "600M", *direction,
                                 "-c", *target], check=False)
                 used = cpu_s(pid) - before
+                peak = max(peak, proc.field_mb(proc.read(pid, "status"), "VmHWM"))
                 other.kill()
                 other.wait()
             label = "%s, MTU %s" % (title, mtu)
             result.add(label, "CPU s/GB").values.append(used / received(text)[1] * GIGA)
             while os.path.exists("/proc/%d" % pid):
                 time.sleep(0.02)
+    result.notes = ["network namespaces instead of machines; the most that it had resident: %.1f MB" % peak]
     yield result
 
 

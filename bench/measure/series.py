@@ -34,11 +34,13 @@ class Result:
         return next((series for series in self.series if series.label == label), None)
 
     def ratio(self, series):
-        """Median over the rounds of baseline / value: how many times as fast (or small) as the baseline."""
+        """Median over the rounds of baseline / value (of rates: value / baseline): how many times as fast (or small) as the
+        baseline."""
         base = self.get(self.baseline)
         if not base or base.unit != series.unit:
             return None
-        pairs = [b / v for b, v in zip(base.values, series.values) if v > 0]
+        is_rate = series.unit.endswith("/s")
+        pairs = [v / b if is_rate else b / v for b, v in zip(base.values, series.values) if v > 0 and b > 0]
         return statistics.median(pairs) if pairs else None
 
     def as_json(self):
