@@ -151,14 +151,21 @@ struct machine_needs machine_needs_default(const struct engine *engine)
 				       .devices = machine_devices_base };
 }
 
-/* A NIC is there even without a network: the base set has it. */
+/* One NIC more than it has networks, so that it can join another while it runs. */
+static uint32_t needed_nics(const struct container_config *config)
+{
+	uint32_t count = (uint32_t)config->networks.count + 1;
+
+	return count < MACHINE_NICS_MAX ? count : MACHINE_NICS_MAX;
+}
+
 struct machine_needs machine_needs_of(struct engine *engine, const struct container_config *config)
 {
 	struct machine_needs needs = { .cpus = config->cpus,
 				       .memory_bytes = config->memory_bytes,
 				       .kernel = config->kernel,
 				       .devices = { .disks = MACHINE_VOLUME_SLOT,
-						    .nics = (uint32_t)config->networks.count } };
+						    .nics = needed_nics(config) } };
 
 	VEC_EACH (&config->mounts, it) {
 		bool read_only = strv_contains(it->options, "ro");

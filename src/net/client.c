@@ -239,6 +239,19 @@ int net_client_join(const struct net_spec *spec, const struct net_member *member
 	return 0;
 }
 
+int net_client_reach(const struct net_spec *spec, struct err *err)
+{
+	AUTO_JSON json_t *config = config_to_json(spec);
+	AUTO_FREE struct net_config *parsed = xcalloc(1, sizeof(*parsed));
+	int r = config_parse(config, parsed, err);
+
+	if (r == 0)
+		r = reach(spec, config, err);
+	if (r < 0)
+		err_context(err, "cannot start the network '%s'", str_or(spec->name, ""));
+	return r;
+}
+
 struct net_client *net_client_free(struct net_client *client)
 {
 	if (client)

@@ -126,6 +126,9 @@ int net_pair(int ret_fds[2], struct err *err);
  */
 int net_client_join(const struct net_spec *spec, const struct net_member *member, int link,
 		    struct net_client **ret_client, struct net_joined *ret_joined, struct err *err);
+/* A connection without a membership, to a process that is started if nobody is there. Returns its
+ * descriptor; the process stays while it is open. */
+int net_client_reach(const struct net_spec *spec, struct err *err);
 /* Leaves. NULL is ignored; always returns NULL. */
 struct net_client *net_client_free(struct net_client *client);
 

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/client.h"
+#include "shim/net_start.h"
 #include "store/networks.h"
 
 #define REJOIN_MS 1000 /* between attempts that fail */
@@ -22,6 +23,7 @@ struct net {
 	struct nets *nets;
 	bool used;
 	bool is_exit;           /* the guest's default route */
+	bool warned;            /* that it cannot be joined again */
 	uint32_t mtu;           /* 0: the NIC's */
 	char **aliases;         /* owned */
 	struct network network; /* owned */
@@ -37,12 +39,10 @@ struct net {
 struct nets {
 	const struct launch *launch;
 	struct store *store;
-	struct container *container;      /* owned; the row as it was opened */
-	char **nameservers, **host_ports; /* owned */
-	struct loop *loop;                /* NULL until joined */
-	struct net *publisher;            /* which network's process leads ports in; NULL: none */
+	struct container *container; /* owned; the row as it was opened */
+	struct loop *loop;           /* NULL until joined */
+	struct net *publisher;       /* which network's process leads ports in; NULL: none */
 	bool changed;
-	bool may_join; /* the shim was let at what networks need (shim/confine.c) */
 	size_t count;
 	struct net items[MSG_INTERFACES_MAX];
 };
@@ -73,8 +73,6 @@ static struct nets *nets_free(struct nets *nets)
 		if (net->link >= 0)
 			close(net->link);
 	}
-	strv_free(nets->nameservers);
-	strv_free(nets->host_ports);
 	container_free(nets->container);
 	free(nets);
 	return NULL;
@@ -83,14 +81,6 @@ static struct nets *nets_free(struct nets *nets)
 static void nets_freep(struct nets **nets)
 {
 	nets_free(*nets);
-}
-
-static uint32_t option_mtu(const struct network *network)
-{
-	uint32_t mtu = 0;
-	const char *text = json_get_string(network->options, "mtu");
-
-	return text && str_parse_u32(text, &mtu) == 0 ? mtu : 0;
 }
 
 static int make_nic(struct nets *nets, struct err *err)
@@ -135,7 +125,7 @@ static int fill(struct net *net, const struct network_config *config, struct err
 	}
 	net->lease = leases.items[0];
 	leases.items[0] = (struct lease){ 0 };
-	net->mtu = config->mtu ? config->mtu : option_mtu(&net->network);
+	net->mtu = config->mtu ? config->mtu : net_start_mtu(&net->network);
 	net->aliases = strv_copy(config->aliases);
 	subnet_host_text(&net->network.subnet, net->lease.host, net->ipv4);
 	if (net->network.subnet6.family)
@@ -143,11 +133,6 @@ static int fill(struct net *net, const struct network_config *config, struct err
 	net->is_exit = !net->network.internal && !has_exit(nets);
 	net->used = true;
 	return 0;
-}
-
-static char **words(const char *text)
-{
-	return text ? str_split(text, ' ', 0) : NULL;
 }
 
 int nets_open(const struct launch *launch, struct store *store, const char *uuid,
@@ -159,14 +144,11 @@ int nets_open(const struct launch *launch, struct store *store, const char *uuid
 
 	nets->launch = launch;
 	nets->store = store;
-	nets->nameservers = words(launch->nameservers);
-	nets->host_ports = words(launch->host_ports);
 	r = containers_get_uuid(store, uuid, &nets->container, err);
 	while (r == 0 && nets->count < launch->devices.nics && nets->count < MSG_INTERFACES_MAX)
 		r = make_nic(nets, err);
 	if (r < 0)
 		return r;
-	nets->may_join = nets->container->config.networks.count > 0;
 	if (nets->container->config.networks.count > nets->count)
 		return err_set(err, -E2BIG, "the container is in too many networks");
 	VEC_EACH (&nets->container->config.networks, it)
@@ -243,6 +225,15 @@ void nets_describe(const struct nets *nets, struct session_network *ret_network)
 
 /* --- the network's process --- */
 
+static size_t used_count(const struct nets *nets)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < nets->count; i++)
+		count += nets->items[i].used;
+	return count;
+}
+
 static struct net_member member_of(const struct net *net)
 {
 	const struct container *container = net->nets->container;
@@ -253,7 +244,7 @@ static struct net_member member_of(const struct net *net)
 		.name = config->id,
 		.hostname = str_or(config->hostname, config->id),
 		.aliases = net->aliases,
-		.has_others = net->nets->container->config.networks.count > 1,
+		.has_others = used_count(net->nets) > 1,
 		.nameservers = config->dns.nameservers,
 		.mac = net->lease.mac,
 		.ipv4 = net->ipv4,
@@ -264,31 +255,15 @@ static struct net_member member_of(const struct net *net)
 static int join(struct net *net, struct err *err)
 {
 	const struct nets *nets = net->nets;
-	char subnet6[SUBNET_TEXT_MAX];
-	char subnet[SUBNET_TEXT_MAX];
-	const struct net_spec spec = {
-		.run = nets->launch->root, /* as with sockets of containers: logins differ in run
-					      directories */
-		.id = net->network.name,
-		.program = nets->launch->netd,
-		.name = net->network.name,
-		.subnet = subnet,
-		.subnet6 = net->network.subnet6.family ? subnet6 : NULL,
-		.domain = nets->launch->domain,
-		.nameservers = nets->nameservers,
-		.host_ports = nets->host_ports,
-		.mtu = option_mtu(&net->network),
-		.internal = net->network.internal,
-		.tap = nets->launch->tap,
-		.debug = nets->launch->debug,
-	};
 	const struct net_member member = member_of(net);
 	struct net_joined joined;
+	struct net_start start;
+	int r;
 
-	subnet_text(&net->network.subnet, subnet);
-	if (spec.subnet6)
-		subnet_text(&net->network.subnet6, subnet6);
-	return net_client_join(&spec, &member, net->link, &net->client, &joined, err);
+	net_start_init(&start, nets->launch, &net->network);
+	r = net_client_join(&start.spec, &member, net->link, &net->client, &joined, err);
+	net_start_release(&start);
+	return r;
 }
 
 static struct net_rule rule_of(const struct port_config *port, bool may_move)
@@ -400,14 +375,17 @@ static void rejoin(void *ctx)
 	if (r == 0 && net == nets->publisher)
 		r = publish(nets, false, &err);
 	if (r < 0) {
-		log_warning("container=%s network=%s cannot be joined again: %s",
-			    nets->container->config.id, net->network.name, err.message);
+		if (!net->warned)
+			log_warning("container=%s network=%s cannot be joined again: %s",
+				    nets->container->config.id, net->network.name, err.message);
+		net->warned = true;
 		net->client = net_client_free(net->client);
 		loop_arm(net->retry, REJOIN_MS);
 		return;
 	}
 	log_info("container=%s network=%s joined again", nets->container->config.id,
 		 net->network.name);
+	net->warned = false;
 	watch(net);
 }
 
@@ -474,6 +452,20 @@ static void describe_change(const struct net *net, struct msg_interface_change *
 		describe_interface(net, &change->interface);
 }
 
+/* What the networks' processes know of the container: its name, and whether it is in others. */
+static int update_members(struct nets *nets, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < nets->count && r == 0; i++) {
+		const struct net_member member = member_of(&nets->items[i]);
+
+		if (nets->items[i].client)
+			r = net_client_update(nets->items[i].client, &member, err);
+	}
+	return r;
+}
+
 static int connect_net(struct net *net, const struct network_config *config, struct err *err)
 {
 	struct nets *nets = net->nets;
@@ -481,6 +473,8 @@ static int connect_net(struct net *net, const struct network_config *config, str
 
 	if (r == 0)
 		r = join(net, err);
+	if (r == 0)
+		r = update_members(nets, err);
 	if (r == 0 && !nets->publisher)
 		r = publish(nets, true, err);
 	if (r < 0) {
@@ -505,11 +499,6 @@ int nets_connect(struct nets *nets, const char *network, struct msg_interface_ch
 	if (find(nets, network))
 		return err_set(err, -EEXIST, "container %s is in network %s already",
 			       row->config.id, network);
-	if (!nets->may_join)
-		return err_set(err, -EPERM,
-			       "container %s was started without a network; stop it, connect it "
-			       "and start it again",
-			       row->config.id);
 	if (!net)
 		return err_set(err, -ENOSPC,
 			       "the machine of container %s has no network card to spare; stop "
@@ -557,22 +546,14 @@ int nets_disconnect(struct nets *nets, const char *network,
 		if (nets->publisher)
 			r = publish(nets, true, err);
 	}
-	return r;
+	return r < 0 ? r : update_members(nets, err);
 }
 
 int nets_rename(struct nets *nets, const char *id, struct err *err)
 {
-	int r = 0;
-
 	free(nets->container->config.id);
 	nets->container->config.id = xstrdup(id);
-	for (size_t i = 0; i < nets->count && r == 0; i++) {
-		const struct net_member member = member_of(&nets->items[i]);
-
-		if (nets->items[i].client)
-			r = net_client_update(nets->items[i].client, &member, err);
-	}
-	return r;
+	return update_members(nets, err);
 }
 
 bool nets_changed(const struct nets *nets)

@@ -35,7 +35,8 @@ int nets_join(struct nets *nets, struct loop *loop, struct err *err);
 struct nets *nets_close(struct nets *nets);
 
 /* While the machine runs: joins a network that the container's row has gained. The guest is to be
- * told of *ret_change. -ENOSPC when the machine has no NIC to spare. */
+ * told of *ret_change. -ENOSPC when the machine has no NIC to spare. A shim that was started
+ * without a network may not start the network's process (shim/confine.c), only find it running. */
 int nets_connect(struct nets *nets, const char *network, struct msg_interface_change *ret_change,
 		 struct err *err);
 /* Leaves one of them; its lease is the caller's to give up. The guest is to be told of the changes:

@@ -10,7 +10,7 @@
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
 
-const struct machine_devices machine_devices_base = { .disks = 4, .nics = 1 };
+const struct machine_devices machine_devices_base = { .disks = 4, .nics = 2 };
 const struct machine_devices machine_devices_extended = { .disks = MACHINE_DISKS_MAX,
 							  .read_only_disks = 5,
 							  .nics = MACHINE_NICS_MAX };

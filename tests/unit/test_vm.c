@@ -293,10 +293,10 @@ static void test_device_sets(void **state)
 		bool base, extended;
 	} cases[] = {
 		{ { .disks = 3 }, true, true },
-		{ { .disks = 4, .nics = 1 }, true, true },
+		{ { .disks = 4, .nics = 2 }, true, true },
 		{ { .disks = 5 }, false, true },
 		{ { .disks = 4, .read_only_disks = 1 }, false, true },
-		{ { .disks = 3, .nics = 2 }, false, true },
+		{ { .disks = 3, .nics = 3 }, false, true },
 		{ { .disks = 3, .nics = 5 }, false, false },
 		{ { .disks = 12 }, false, true },
 		{ { .disks = 13 }, false, false },

@@ -250,9 +250,18 @@ answers() { # URL TEXT
 	hull network create back > /dev/null
 	serve web --network back
 	hull run -d --name it busybox sleep 1000 > /dev/null
+	hull network connect back it
+	run -0 fetch it web
+	assert_output web
+	run -0 hull exec it ip -4 -o addr show eth1
+	assert_output --partial "$(address_of it back)"
+	hull network create third > /dev/null
 	fails 1 'Error: the machine of container it has no network card to spare; stop it, connect it and start it again' \
-		hull network connect back it
+		hull network connect third it
 	hull network disconnect default it
+	run -0 hull exec it ip route show default
+	assert_output --partial eth1
+	hull network disconnect back it
 	run -0 hull exec it ip route
 	assert_output ''
 	hull network connect back it
@@ -262,7 +271,6 @@ answers() { # URL TEXT
 	assert_line "$(address_of it)"$'\tit'
 	# A machine that was started with two networks has more cards.
 	hull run -d --name wide --network default --network back busybox sleep 1000 > /dev/null
-	hull network create third > /dev/null
 	hull network connect --alias far third wide
 	run -0 hull exec wide ip -4 -o addr show eth2
 	assert_output --partial "$(address_of wide third)"
@@ -271,6 +279,15 @@ answers() { # URL TEXT
 	assert_output --partial eth1
 	run -0 jq -r '[.[0].status.networks[].network] | join(" ")' < <(hull inspect wide)
 	assert_output 'back third'
+	# One without any has a card too. It may not start the network's process: whoever connects it does.
+	hull run -d --name late --network none busybox sleep 1000 > /dev/null
+	hull network create fourth > /dev/null
+	hull network connect fourth late
+	run -0 hull exec late ip -4 -o addr show eth0
+	assert_output --partial "$(address_of late fourth)"
+	hull network connect back late
+	run -0 fetch late web
+	assert_output web
 }
 
 @test "the host's own services are reached only where the configuration allows it" {
