@@ -47,12 +47,16 @@ answers() { # URL PATTERN
 	[[ $(curl -sS -m 20 "$1") =~ $2 ]]
 }
 
-@test "nginx and redis serve the host and each other: wrk, redis-benchmark, iperf3, dig, 800 idle connections" {
+@test "nginx and redis serve the host and each other, apt-get updates: wrk, redis-benchmark, iperf3, dig, 800 idle connections" {
 	[[ -z $SERVERS_SKIP ]] || skip "$SERVERS_SKIP"
-	local http redis iperf
+	local http redis iperf updating=
 	http=$(free_port) redis=$(free_port) iperf=$(free_port)
 	hull run -d --name web -p "127.0.0.1:$http:80" -p "[::1]:$http:80" servers nginx > /dev/null
 	hull run -d --name db -p "127.0.0.1:$redis:6379" -p "127.0.0.1:$iperf:5201" servers redis-server --save '' --protected-mode no > /dev/null
+	if curl -sSf -m 10 -o /dev/null http://deb.debian.org/debian/dists/bookworm-updates/InRelease; then
+		hull run --rm servers apt-get -q update > apt.log 2>&1 & # meanwhile
+		updating=$!
+	fi
 	soon answers "http://127.0.0.1:$http/" '^[0-9.]+$'
 	soon eval "[[ \$(redis-cli -p $redis ping) == PONG ]]"
 
@@ -85,6 +89,7 @@ answers() { # URL PATTERN
 	assert_output --regexp '^801 [0-9.]+$'
 	run -0 python3 "$BATS_TEST_DIRNAME/hold_connections.py" ::1 "$http" 200
 	assert_output --regexp '^201 [0-9a-f.:]+$'
+	[[ -z $updating ]] || ends 0 "$updating" || fail "$(< apt.log)"
 	run -0 bash -c "seq 64 | xargs -P 64 -I{} curl -sS -m 60 http://127.0.0.1:$http/ | uniq -c"
 	assert_output --regexp '^ *64 [0-9.]+$'
 }
