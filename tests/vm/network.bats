@@ -230,7 +230,7 @@ answers() { # URL TEXT
 	hull run -d --name near busybox sleep 1000 > /dev/null
 	soon answers "http://127.0.0.1:$port/" web
 	# A stream between the two, under way when the process dies.
-	hull exec -d web sh -c 'head -c 60000000 /dev/zero | nc -l -p 9000'
+	hull exec -d web sh -c 'head -c 30000000 /dev/zero | nc -l -p 9000'
 	hull exec near sh -c 'mkfifo /tmp/open; exec 3<> /tmp/open; until nc web 9000 <&3 > /tmp/stream; do :; done; wc -c < /tmp/stream' > stream.log &
 	local reader=$!
 	soon hull exec near test -s /tmp/stream
@@ -243,7 +243,7 @@ answers() { # URL TEXT
 	assert_output web
 	ends 0 "$reader"
 	run cat stream.log
-	assert_output 60000000
+	assert_output 30000000
 }
 
 @test "a container joins and leaves networks while it runs" {
