@@ -46,9 +46,9 @@ const struct command cmd_copy = {
 	.name = "copy",
 	.aliases = { "cp" },
 	.args = "SOURCE DESTINATION",
-	.summary = "copy files between a container (CONTAINER:PATH) and the host",
-	.description = "One side is CONTAINER:PATH, the other a path of the host, or '-' for a tar "
-		       "archive on standard input or output.",
+	.summary = "copy files between containers (CONTAINER:PATH) and the host",
+	.description = "One side is CONTAINER:PATH, the other as well, or a path of the host, or "
+		       "'-' for a tar archive on standard input or output.",
 	.groups = (const struct option_group[]){ { NULL, copy_flags, 0 }, { 0 } },
 	.options_size = sizeof(struct copy_flags),
 	.min_args = 2,

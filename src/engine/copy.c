@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files between the host and containers: what `hull cp` does. */
+/* Files between the host and containers, and from one of these to another: what `hull cp` does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/confine.h"
@@ -191,41 +192,123 @@ static struct msg_copy write_message(const struct side *to, const char *name)
 				  .name = name };
 }
 
-/* Host to container. What could not be read here counts, unless it is only that the guest stopped
- * listening. */
-static int copy_in(struct engine *engine, const struct side *from, const struct side *to,
-		   const struct copy_options *options, struct err *err)
+/* Runs a copy into a container of what a helper writes. What the helper could not read counts,
+ * unless it is only that the guest stopped listening. connection is taken. */
+static int feed(struct engine *engine, int connection, const struct msg_copy *message, helper_fn fn,
+		void *job, const int fds[2], int needed, struct err *err)
 {
-	CLEANUP(source_release) struct source source = { .dir_fd = -1 };
-	struct msg_copy message;
-	AUTO_CLOSE int input = -1;
-	AUTO_CLOSE int output = -1;
-	CLEANUP(files_release) struct files files = { .connection = -1 };
 	struct helper helper = { .report = -1 };
 	struct err guest_err = { 0 };
 	int guest;
-	int r = source_find(AT_FDCWD, 0, from->path, options->follow, &source, err);
+	int r = helper_start(fn, job, (int[]){ fds[1], needed, -1 }, &helper, err);
 
-	if (r == 0)
-		r = files_open(engine, to->container, &files, err);
-	if (r == 0)
-		r = open_pipe(&input, &output, err);
-	if (r < 0)
+	close(fds[1]);
+	if (r < 0) {
+		close(connection);
+		close(fds[0]);
 		return r;
-	message = write_message(to, source.name);
-	struct pack_job job = { &source, !options->archive, output };
-	r = helper_start(pack_files, &job, (int[]){ source.dir_fd, output, -1 }, &helper, err);
-	if (r < 0)
-		return r;
-	close(TAKE_FD(output));
-	guest = stream_run(engine, TAKE_FD(files.connection), &message, input, -1, "copy", NULL,
-			   &guest_err);
-	close(TAKE_FD(input));
+	}
+	guest = stream_run(engine, connection, message, fds[0], -1, "copy", NULL, &guest_err);
+	close(fds[0]);
 	r = helper_finish(engine, &helper, err);
 	if (guest < 0 && (r == 0 || r == -EPIPE))
 		return err_set(err, guest, "%s", guest_err.message);
 	return r;
 }
+
+/* Host to container. */
+static int copy_in(struct engine *engine, const struct side *from, const struct side *to,
+		   const struct copy_options *options, struct err *err)
+{
+	CLEANUP(source_release) struct source source = { .dir_fd = -1 };
+	CLEANUP(files_release) struct files files = { .connection = -1 };
+	struct pack_job job = { &source, !options->archive, -1 };
+	struct msg_copy message;
+	int fds[2];
+	int r = source_find(AT_FDCWD, 0, from->path, options->follow, &source, err);
+
+	if (r == 0)
+		r = files_open(engine, to->container, &files, err);
+	if (r == 0)
+		r = open_pipe(&fds[0], &fds[1], err);
+	if (r < 0)
+		return r;
+	message = write_message(to, source.name);
+	job.output = fds[1];
+	return feed(engine, TAKE_FD(files.connection), &message, pack_files, &job, fds,
+		    source.dir_fd, err);
+}
+
+/* --- from one container to another --- */
+
+struct read_job {
+	struct engine *engine;
+	struct msg_copy message;
+	int connection, output;
+};
+
+static int read_files(void *ctx, struct err *err)
+{
+	struct read_job *job = ctx;
+	bool broken = false;
+	int r = stream_run(job->engine, job->connection, &job->message, -1, job->output, NULL,
+			   &broken, err);
+
+	return broken ? err_set(err, -EPIPE, "cannot pass on the files: %m") : r;
+}
+
+/* Both, in an order that is the same for everybody: nobody waits for a machine that is held by
+ * somebody who waits for ours. */
+static int open_both(struct engine *engine, const struct side *from, const struct side *to,
+		     struct files *from_files, struct files *to_files, struct err *err)
+{
+	CLEANUP(container_freep) struct container *source = NULL;
+	CLEANUP(container_freep) struct container *destination = NULL;
+	bool first;
+	int r = engine_get(engine, from->container, &source, err);
+
+	if (r == 0)
+		r = engine_get(engine, to->container, &destination, err);
+	if (r < 0)
+		return r;
+	first = strcmp(source->uuid, destination->uuid) < 0;
+	if (str_eq(source->uuid, destination->uuid) && !container_is_active(source))
+		return err_set(err, -EINVAL,
+			       "both paths are in container %s, which does not run: start it, or "
+			       "copy to the host in between",
+			       source->config.id);
+	r = files_open(engine, first ? from->container : to->container,
+		       first ? from_files : to_files, err);
+	return r < 0 ? r
+		     : files_open(engine, first ? to->container : from->container,
+				  first ? to_files : from_files, err);
+}
+
+static int copy_between(struct engine *engine, const struct side *from, const struct side *to,
+			const struct copy_options *options, struct err *err)
+{
+	CLEANUP(files_release) struct files from_files = { .connection = -1 };
+	CLEANUP(files_release) struct files to_files = { .connection = -1 };
+	AUTO_FREE char *name = place_source_name(from->path);
+	struct read_job job = { .engine = engine, .message = read_message(from, options) };
+	struct msg_copy message = write_message(to, name);
+	int fds[2];
+	int r = open_both(engine, from, to, &from_files, &to_files, err);
+
+	if (r == 0)
+		r = open_pipe(&fds[0], &fds[1], err);
+	if (r < 0)
+		return r;
+	if (!options->archive)
+		message.flags &= ~(uint32_t)MSG_COPY_KEEP_OWNER;
+	job.connection = from_files.connection;
+	job.output = fds[1];
+	r = feed(engine, TAKE_FD(to_files.connection), &message, read_files, &job, fds,
+		 job.connection, err);
+	return r;
+}
+
+/* --- archives --- */
 
 static int stream_out(struct engine *engine, const struct side *from,
 		      const struct copy_options *options, struct err *err)
@@ -241,21 +324,60 @@ static int stream_out(struct engine *engine, const struct side *from,
 	return broken ? err_set(err, -EPIPE, "cannot write the archive: %m") : r;
 }
 
+struct expand_job {
+	struct engine *engine;
+	int output;
+};
+
+/* Standard input, decompressed if it has to be, by a program that is linked with what that needs.
+ */
+static int expand(void *ctx, struct err *err)
+{
+	struct expand_job *job = ctx;
+
+	if (dup2(job->output, STDOUT_FILENO) < 0)
+		return err_set(err, -errno, "cannot pass on the archive: %m");
+	close(job->output);
+	return images_worker(job->engine, "expand", json_object(), NULL, err);
+}
+
+/* Nobody waits for the end of standard input when the guest wants no more of it. */
 static int stream_in(struct engine *engine, const struct side *to, struct err *err)
 {
 	struct msg_copy message = write_message(to, NULL);
 	CLEANUP(files_release) struct files files = { .connection = -1 };
+	CLEANUP(helper_kill) struct helper helper = { .report = -1 };
+	struct expand_job job = { .engine = engine };
+	struct err expand_err = { 0 };
+	AUTO_CLOSE int input = -1;
+	AUTO_CLOSE int output = -1;
 	int r = files_open(engine, to->container, &files, err);
+	int expanded;
 
+	if (r == 0)
+		r = open_pipe(&input, &output, err);
+	if (r < 0)
+		return r;
+	job.output = output;
 	message.flags |= MSG_COPY_KEEP_NAMES;
-	return r < 0 ? r
-		     : stream_run(engine, TAKE_FD(files.connection), &message, STDIN_FILENO, -1,
-				  "copy", NULL, err);
+	r = helper_start(expand, &job, (int[]){ output, -1 }, &helper, err);
+	if (r < 0)
+		return r;
+	close(TAKE_FD(output));
+	r = stream_run(engine, TAKE_FD(files.connection), &message, input, -1, "copy", NULL, err);
+	close(TAKE_FD(input));
+	if (r < 0 && !helper_has_ended(&helper))
+		return r;
+	expanded = helper_finish(engine, &helper, &expand_err);
+	return expanded < 0 && expanded != -EPIPE ? err_set(err, expanded, "%s", expand_err.message)
+						  : r;
 }
 
 static int copy_once(struct engine *engine, const struct side *from, const struct side *to,
 		     const struct copy_options *options, struct err *err)
 {
+	if (from->container && to->container)
+		return copy_between(engine, from, to, options, err);
 	if (from->container)
 		return to->is_stream ? stream_out(engine, from, options, err)
 				     : copy_out(engine, from, to, options, err);
@@ -273,10 +395,6 @@ int engine_copy(struct engine *engine, const struct copy_options *options, struc
 		r = parse_side(options->destination, &to, err);
 	if (r < 0)
 		return r;
-	if (from.container && to.container)
-		return err_set(err, -EINVAL,
-			       "copying from one container to another is not "
-			       "supported: copy to the host in between");
 	if (!from.container && !to.container)
 		return err_set(err, -EINVAL,
 			       "one of source and destination has to be CONTAINER:PATH");

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -354,6 +355,14 @@ int helper_finish(struct engine *engine, struct helper *helper, struct err *err)
 		r = helper_error(text, err);
 	take_lines(engine, text, -EIO, NULL);
 	return r;
+}
+
+bool helper_has_ended(const struct helper *helper)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)helper->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == helper->pid;
 }
 
 void helper_kill(struct helper *helper)

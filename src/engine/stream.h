@@ -32,6 +32,8 @@ int helper_start(helper_fn fn, void *ctx, const int *keep, struct helper *ret_he
 void helper_warn(void *ctx, const char *text);
 /* Waits for it; passes its warnings on; returns what it returned. */
 int helper_finish(struct engine *engine, struct helper *helper, struct err *err);
+/* Whether it has said all that it will. Does not wait. */
+bool helper_has_ended(const struct helper *helper);
 /* Ends it, whatever it does. */
 void helper_kill(struct helper *helper);
 

@@ -23,6 +23,7 @@ int verb_import_builtin(struct task *task, json_t **ret_result, struct err *err)
 int verb_import_snapshot(struct task *task, json_t **ret_result, struct err *err);
 int verb_prepare(struct task *task, json_t **ret_result, struct err *err);
 int verb_commit(struct task *task, json_t **ret_result, struct err *err);
+int verb_expand(struct task *task, json_t **ret_result, struct err *err);
 int verb_prune(struct task *task, json_t **ret_result, struct err *err);
 
 /* What several verbs share. */

@@ -39,7 +39,7 @@
 struct verb {
 	const char *name;
 	int (*run)(struct task *task, json_t **ret_result, struct err *err);
-	bool exclusive; /* takes the content lock itself */
+	bool exclusive; /* takes the content lock itself, or needs none */
 	bool remote;    /* asks a registry: "reference" and who we are are looked up first */
 	bool personal;  /* the user's own files and programs, and nothing of anybody else's */
 };
@@ -55,6 +55,7 @@ static const struct verb verbs[] = {
 	{ "import-builtin", verb_import_builtin },
 	{ "import-snapshot", verb_import_snapshot },
 	{ "commit", verb_commit },
+	{ "expand", verb_expand, .exclusive = true },
 	{ "prune", verb_prune, .exclusive = true },
 	{ "keep-login", verb_keep_login, .personal = true },
 	{ "drop-login", verb_drop_login, .personal = true },

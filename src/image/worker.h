@@ -26,6 +26,7 @@
  *	commit	(layer on stdin) base (digest of a manifest), base_name, platform, reference,
  *process {command[], env[], working_directory, user?}, labels, changes[]?, author?, message? →
  *{reference, digest}
+ *	expand	an archive from stdin to stdout, decompressed if it has to be → {}
  *	prepare	reference or digest, platform?: makes the image's disk from blobs that are here →
  *{disk_key} prune	all?: deletes content, layers and disks that no row of images or containers
  *needs; with all, first the rows of images that no container uses → {deleted[], reclaimed}

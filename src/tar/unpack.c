@@ -234,17 +234,32 @@ static int set_xattrs(struct unpacker *u, int fd, const struct tar_entry *entry,
 	return 0;
 }
 
+/* Owner and mode, as far as they are not what they are to be: each change costs as much as a look.
+ */
+static int set_owner_and_mode(const struct unpacker *u, int fd, const struct tar_entry *entry)
+{
+	uint32_t mode = mode_of(u, entry->mode);
+	bool given = false; /* away: its mode may have lost bits */
+	struct stat st;
+	int r = 0;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (u->options->keep_owner && (st.st_uid != entry->uid || st.st_gid != entry->gid)) {
+		r = chown_result(fchown(fd, entry->uid, entry->gid), &mode);
+		given = true;
+	}
+	if (r == 0 && (given || (st.st_mode & 07777) != mode) && fchmod(fd, mode) < 0)
+		r = -errno;
+	return r;
+}
+
 static int set_attributes(struct unpacker *u, int fd, const struct tar_entry *entry,
 			  const char *path, struct err *err)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { entry->mtime, entry->mtime_ns } };
-	uint32_t mode = mode_of(u, entry->mode);
-	int r = 0;
+	int r = set_owner_and_mode(u, fd, entry);
 
-	if (u->options->keep_owner)
-		r = chown_result(fchown(fd, entry->uid, entry->gid), &mode);
-	if (r == 0 && fchmod(fd, mode) < 0)
-		r = -errno;
 	if (r < 0)
 		return cannot(u, "set the attributes of", path, r, err);
 	r = set_xattrs(u, fd, entry, path, err);
@@ -359,19 +374,29 @@ static int write_data(struct unpacker *u, int fd, const struct tar_entry *entry,
 	return r;
 }
 
+/* What a file is created with: its mode at once, unless others would have it before it is theirs.
+ */
+static mode_t first_mode(const struct unpacker *u, const struct tar_entry *entry)
+{
+	uint32_t mode = mode_of(u, entry->mode);
+	bool ours = !u->options->keep_owner || (entry->uid == geteuid() && entry->gid == getegid());
+
+	return ours && !(mode & ~(uint32_t)MODE_PLAIN) ? mode : 0600;
+}
+
 /* A new file. Where one cannot be replaced, since something is mounted on it, it is written over.
  */
-static int open_file(int dir_fd, const char *leaf)
+static int open_file(int dir_fd, const char *leaf, mode_t mode)
 {
 	const int flags = O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
-	int fd = openat(dir_fd, leaf, flags | O_CREAT | O_EXCL, 0600);
+	int fd = openat(dir_fd, leaf, flags | O_CREAT | O_EXCL, mode);
 	int r;
 
 	if (fd < 0 && errno == EEXIST) {
 		r = clear(dir_fd, leaf);
 		if (r < 0 && r != -EBUSY)
 			return r;
-		fd = r == 0 ? openat(dir_fd, leaf, flags | O_CREAT | O_EXCL, 0600)
+		fd = r == 0 ? openat(dir_fd, leaf, flags | O_CREAT | O_EXCL, mode)
 			    : openat(dir_fd, leaf, flags | O_TRUNC | O_NONBLOCK);
 	}
 	return fd < 0 ? -errno : fd;
@@ -380,7 +405,7 @@ static int open_file(int dir_fd, const char *leaf)
 static int unpack_file(struct unpacker *u, int dir_fd, const char *leaf,
 		       const struct tar_entry *entry, struct err *err)
 {
-	AUTO_CLOSE int fd = open_file(dir_fd, leaf);
+	AUTO_CLOSE int fd = open_file(dir_fd, leaf, first_mode(u, entry));
 	int r;
 
 	if (fd < 0)

@@ -133,6 +133,66 @@ manifest() {
 	assert_output old
 }
 
+@test "cp: from one container to another, of compressed archives, and of more at a time than there are lanes" {
+	local -a pids=() fds=()
+	local i fd
+	head -c 5000123 /dev/urandom > large
+	hull run -d --name c1 busybox sleep 1000
+	hull run -d --name c2 busybox sleep 1000
+	hull cp large c1:/
+	hull exec c1 sh -c 'chown 5:6 /large; mkdir /dir; ln -s ../large /dir/link'
+	run -0 --separate-stderr hull cp --progress none c1:/large c2:/tmp/copy
+	assert_equal "$stderr" ''
+	hull cp --progress none -a c1:/large c2:/tmp
+	hull cp --progress none c1:/dir c2:/
+	run -0 hull exec c2 sh -c 'stat -c %u:%g /tmp/copy /tmp/large; readlink /dir/link; cat /tmp/large | cmp - /tmp/copy'
+	assert_output $'0:0\n5:6\n../large'
+	fails 1 "Error: path '/nosuch' does not exist" hull cp c1:/nosuch c2:/
+	fails 1 "Error: cannot open '/no/where': No such file or directory" hull cp c1:/large c2:/no/where
+
+	gzip -c large > large.gz
+	tar -cz large | hull cp --progress none - c2:/dir
+	hull cp c2:/dir/large back
+	cmp large back
+	fails 1 'Error: the gzip data is cut off' hull cp - c2:/dir < <(tar -cz large | head -c 100000)
+	fails 1 'Error: the data is compressed with bzip2, xz or lz4; only gzip and zstd are supported' \
+		hull cp - c2:/dir < <(printf 'BZh91AY&SY')
+
+	# Each holds a lane until it is read; what comes then takes the channel.
+	for i in 1 2 3 4; do
+		mkfifo "p$i"
+		"$HULL" cp c1:/large - > "p$i" 3>&- &
+		pids+=($!)
+		exec {fd}< "p$i"
+		fds+=("$fd")
+		[[ -n $(head -c 5 <&"$fd") ]]
+	done
+	hull cp --progress none c1:/large back
+	cmp large back
+	hull cp --progress none back c1:/again
+	kill -KILL "${pids[@]}"
+	for fd in "${fds[@]}"; do
+		exec {fd}<&-
+	done
+	wait "${pids[@]}" || true
+	hull cp --progress none c1:/again back
+	cmp large back
+	# What was under way when the supervisor is killed comes still, and the copy says that it is not whole.
+	"$HULL" cp c1:/large - > p1 3>&- &
+	exec {fd}< p1
+	[[ -n $(head -c 5 <&"$fd") ]]
+	kill -KILL "$(shim_of c1)"
+	cat <&"$fd" > rest
+	exec {fd}<&-
+	ends 1 $!
+	run -0 state_of c1
+	assert_output stopped
+	fails 1 "Error: both paths are in container c1, which does not run: start it, or copy to the host in between" \
+		hull cp c1:/large c1:/copy
+	hull pause c2
+	fails 1 "Error: container c2 is paused; 'hull unpause' it first" hull cp large c2:/
+}
+
 @test "cp: neither an archive nor the container's links lead out of where the copy goes" {
 	python3 - <<- 'END'
 		import io, tarfile
