@@ -8,7 +8,7 @@
 static int create_run(struct cli *cli, const void *options, char **args, struct err *err)
 {
 	AUTO_FREE char *id = NULL;
-	int r = run_options_create(cli, options, args, &id, err);
+	int r = run_options_create(cli, options, args, &id, NULL, err);
 
 	if (r < 0)
 		return r;

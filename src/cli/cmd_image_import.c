@@ -98,7 +98,7 @@ static int import_run(struct cli *cli, const void *values, char **args, struct e
 
 const struct command cmd_image_import = {
 	.name = "import",
-	.args = "ROOTFS.tar IMAGE | --builtin [IMAGE] | --from-snapshot SNAPSHOT IMAGE",
+	.args = "[ROOTFS.tar] [IMAGE]",
 	.summary = "make an image of a root file system, or of a snapshot",
 	.groups = (const struct option_group[]){ { NULL, import_options, 0 }, { 0 } },
 	.options_size = sizeof(struct import_options),

@@ -71,18 +71,12 @@ static const char *cold_option(const struct run_options *options)
 	return NULL;
 }
 
-/* An image that goes on from a snapshot; 0: it is none. */
-static int run_warm(struct cli *cli, const struct run_options *options, char **args, bool *ret_warm,
-		    struct err *err)
+/* An image that goes on from a snapshot. */
+static int run_warm(struct cli *cli, const struct run_options *options, char **args,
+		    const char *snapshot, struct err *err)
 {
-	AUTO_FREE char *snapshot = NULL;
 	const char *cold = cold_option(options);
-	struct engine *engine;
-	int r = cli_engine(cli, &engine, err);
 
-	if (r < 0 || engine_image_snapshot(engine, args[0], &snapshot, NULL) < 0)
-		return r;
-	*ret_warm = true;
 	if (args[1])
 		return err_set(err, -EINVAL,
 			       "image %s goes on from a snapshot, whose program runs already: it "
@@ -101,7 +95,7 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	const struct run_options *options = values;
 	struct stdio_options stdio = process_options_stdio(&options->process);
 	AUTO_FREE char *id = NULL;
-	bool warm = false;
+	AUTO_FREE char *snapshot = NULL;
 	int status = 0;
 	int r;
 
@@ -112,12 +106,11 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
 	if (options->snapshot)
 		return run_snapshot(cli, options, options->snapshot, err);
-	r = run_warm(cli, options, args, &warm, err);
-	if (r < 0 || warm)
-		return r;
-	r = run_options_create(cli, options, args, &id, err);
+	r = run_options_create(cli, options, args, &id, &snapshot, err);
 	if (r < 0)
 		return r;
+	if (snapshot)
+		return run_warm(cli, options, args, snapshot, err);
 	r = engine_start(cli->engine, id, options->detach ? NULL : &stdio, &status, err);
 	log_timeline("engine is done");
 	if (r < 0) {

@@ -198,7 +198,7 @@ static int apply(struct cli *cli, const struct run_options *options,
 }
 
 int run_options_create(struct cli *cli, const struct run_options *options, char **args,
-		       char **ret_id, struct err *err)
+		       char **ret_id, char **ret_snapshot, struct err *err)
 {
 	CLEANUP(container_config_release) struct container_config config;
 	AUTO_FREE char *platform = fetch_flags_platform(&options->fetch);
@@ -220,6 +220,9 @@ int run_options_create(struct cli *cli, const struct run_options *options, char 
 	r = apply(cli, options, &config, err);
 	if (r == 0)
 		r = cli_engine(cli, &engine, err);
+	if (r == 0 && ret_snapshot &&
+	    engine_image_snapshot(engine, args[0], ret_snapshot, NULL) == 0)
+		return 0;
 	if (r == 0)
 		r = engine_create(engine, &create, ret_id, err);
 	progress_finish(cli->progress);

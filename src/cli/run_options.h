@@ -36,8 +36,9 @@ extern const struct option_group create_groups[];
 extern const struct option_group run_groups[];
 
 /* Makes the container that options and args (IMAGE [ARG...]) describe. *ret_id is owned by the
- * caller. */
+ * caller. ret_snapshot, if not NULL: if the image goes on from a snapshot, nothing is made and its
+ * uuid, the caller's, is told instead. */
 int run_options_create(struct cli *cli, const struct run_options *options, char **args,
-		       char **ret_id, struct err *err);
+		       char **ret_id, char **ret_snapshot, struct err *err);
 
 #endif

@@ -633,6 +633,10 @@ static void test_wrong_usage(void **state)
 		{ { "system", "kernel", "set" },
 		  "Error: name either a kernel or '--recommended'\n" },
 		{ { "image", "import", "x.tar" }, "Error: import needs an archive" },
+		{ { "image", "import", "--from-snapshot", "warm" },
+		  "Error: '--from-snapshot' takes the name of the image and nothing else" },
+		{ { "image", "import", "--builtin", "--from-snapshot", "warm" },
+		  "Error: '--builtin' conflicts with '--from-snapshot'" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -821,6 +825,12 @@ static void test_images(void **state)
 	assert_string_equal(errors, "alpine\n");
 	assert_int_equal(RUN("i", "import", "--builtin"), 0);
 	assert_string_equal(out, "busybox:latest\n");
+	assert_int_equal(RUN("i", "import", "--from-snapshot", "web", "hot"), 0);
+	assert_string_equal(out, "hot\n");
+	assert_int_equal(RUN("snapshot", "create", "--volumes", "web"), 0);
+	assert_string_equal(out, "web-1\n");
+	assert_non_null(strstr(fake.calls.text, "image import snapshot web hot\n"));
+	assert_non_null(strstr(fake.calls.text, "snapshot create web - volumes\n"));
 	assert_int_equal(RUN("image", "prune"), 0);
 	assert_string_equal(errors, "Reclaimed 3.00 MiB in disk space\n");
 	assert_int_equal(RUN("prune"), 0);

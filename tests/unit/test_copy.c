@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "engine/copies.h"
 #include "engine/stream.h"
@@ -71,8 +72,11 @@ static void test_what_killed_commands_left_is_pruned(void **state)
 	AUTO_FREE char *live = NULL;
 	struct prune_result result = { 0 };
 	struct engine engine = { .root = *state };
+	AUTO_FREE char *lock_path = path_join(*state, "containers/a/lock");
+	AUTO_CLOSE int runs = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
 	AUTO_CLOSE int lock = -1;
 
+	assert_true(runs >= 0);
 	assert_int_equal(copies_make_directory(&engine, &live, &lock, NULL), 0);
 	assert_int_equal(utimensat(AT_FDCWD, untaken, long_ago, 0), 0);
 	copies_prune(&engine, &result);
