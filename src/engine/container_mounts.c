@@ -327,7 +327,6 @@ int container_attach_volumes(struct engine *engine, const struct container *cont
 		} else {
 			r = attach_disk(engine, container, row.name, &slots, &volume, err);
 		}
-		volume.transient = row.anonymous && config->auto_remove;
 		volume.mount = i;
 		volume.journal = xstrdup(row.journal);
 		VEC_PUSH(&launch->volumes, volume); /* what it has is released with launch */

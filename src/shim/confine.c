@@ -35,17 +35,6 @@ static bool has_network(const struct launch *launch, const struct container_conf
 	return config->networks.count > 0;
 }
 
-/* Volumes that may have to be removed with it. */
-static bool has_volume_to_remove(const struct launch *launch, const struct container_config *config)
-{
-	if (!config->auto_remove)
-		return false;
-	VEC_EACH (&config->mounts, it)
-		if (str_eq(it->type, "volume"))
-			return true;
-	return false;
-}
-
 static bool has_share(const struct launch *launch, const struct container_config *config)
 {
 	for (size_t i = 0; i < config->mounts.count; i++)
@@ -84,11 +73,6 @@ static const struct rule {
 	{ PLACE_ROOT, "containers", .rights = { .remove_dirs = true } },
 	{ PLACE_RUN, "", .rights = { .remove_dirs = true } },
 
-	/* Its row. Both are open already; SQLite makes and removes neither while they are. */
-	{ PLACE_ROOT, "hull.db", .rights = { .write = true } },
-	{ PLACE_ROOT, "hull.db-wal", .rights = { .write = true } },
-	{ PLACE_ROOT, "hull.db-shm", .rights = { .write = true } },
-
 	/* Its machine: QEMU opens the template's memory for writing to map it privately. */
 	{ PLACE_ROOT, "layers" },
 	{ PLACE_ROOT, "disks" },
@@ -103,10 +87,6 @@ static const struct rule {
 
 	/* The server of what is shared, which is confined further (shim/shares.c). */
 	{ PLACE_LAUNCH, "", offsetof(struct launch, share_server), { .execute = true }, has_share },
-
-	{ PLACE_ROOT, "volumes", .rights = { .remove_dirs = true },
-	  .needed = has_volume_to_remove },
-	{ PLACE_ROOT, "volumes.lock", .rights = { .write = true }, .needed = has_volume_to_remove },
 
 	/* hull-netd, which a shim starts if nobody has: what it serves, names of hosts
 	 * and servers, its sockets. */
@@ -163,18 +143,6 @@ static struct landlock_path disk_of(const struct launch_volume *volume)
 	return (struct landlock_path){ .path = volume->path, .write = !volume->read_only };
 }
 
-/* The directory around a volume that goes with the container. */
-static struct landlock_path removal_of(const struct launch_volume *volume, char ***owned)
-{
-	AUTO_FREE char *dir =
-		xstrndup(volume->path, (size_t)(path_base(volume->path) - volume->path));
-
-	strv_push(owned, dir);
-	return (struct landlock_path){ .path = (*owned)[strv_count(*owned) - 1],
-				       .write = true,
-				       .create = true };
-}
-
 /* Where a socket of the container is published. */
 static struct landlock_path publisher_of(const struct socket_config *socket, char ***owned)
 {
@@ -213,8 +181,6 @@ static int open_rules(const struct launch *launch, const struct container_config
 	VEC_EACH (&launch->volumes, it) {
 		if (it->slot)
 			VEC_PUSH(&paths, disk_of(it));
-		if (it->transient)
-			VEC_PUSH(&paths, removal_of(it, &owned));
 	}
 	VEC_EACH (&config->sockets, it)
 		VEC_PUSH(&paths, publisher_of(it, &owned));
@@ -297,7 +263,8 @@ static const int denied[] = {
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
 	 CLONE_NEWPID | CLONE_NEWNET)
 
-static int filter_calls(struct err *err)
+/* more: further ones that are denied. */
+static int filter_calls(const int *more, size_t more_count, struct err *err)
 {
 	VEC(struct sock_filter) program = { 0 };
 	const struct sock_filter head[] = {
@@ -324,9 +291,11 @@ static int filter_calls(struct err *err)
 
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
 		VEC_PUSH(&program, head[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(denied); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(denied) + more_count; i++) {
+		size_t rest = i - ARRAY_SIZE(denied);
+		int call = i < ARRAY_SIZE(denied) ? denied[i] : more[rest];
 		const struct sock_filter test[] = {
-			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)denied[i], 0, 1),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 1),
 			DENY(EPERM),
 		};
 
@@ -342,18 +311,47 @@ static int filter_calls(struct err *err)
 	return r;
 }
 
-int confine_shim(const struct launch *launch, const struct container_config *config,
-		 struct err *err)
+/* ruleset: -ENOSYS where there is no Landlock. */
+static int restrict_self(int ruleset, const int *more, size_t more_count, struct err *err)
 {
-	AUTO_CLOSE int ruleset = -1;
-	int r = open_rules(launch, config, err);
-
-	if (r < 0 && r != -ENOSYS)
-		return r;
-	if (r >= 0)
-		ruleset = r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    (ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0))
 		return err_set(err, -errno, "cannot confine the supervisor: %m");
-	return filter_calls(err);
+	return filter_calls(more, more_count, err);
+}
+
+int confine_shim(const struct launch *launch, const struct container_config *config,
+		 struct err *err)
+{
+	AUTO_CLOSE int ruleset = open_rules(launch, config, err);
+
+	if (ruleset < 0 && ruleset != -ENOSYS)
+		return ruleset;
+	return restrict_self(ruleset, NULL, 0, err);
+}
+
+int confine_clerk(const char *root, bool removes_volumes, struct err *err)
+{
+	/* Of what a clerk could be made to do, were it taken over by its shim. */
+	static const int more[] = { SYS_execve, SYS_execveat, SYS_socket, SYS_socketpair,
+				    SYS_clone,  SYS_kill,     SYS_tgkill, SYS_pidfd_open };
+	AUTO_FREE char *database = path_join(root, "hull.db");
+	AUTO_FREE char *log = path_join(root, "hull.db-wal");
+	AUTO_FREE char *index = path_join(root, "hull.db-shm");
+	AUTO_FREE char *volumes = path_join(root, "volumes");
+	AUTO_FREE char *lock = path_join(root, "volumes.lock");
+	/* All three are open already; SQLite makes and removes none while they are. */
+	const struct landlock_path paths[] = {
+		{ .path = database, .write = true },
+		{ .path = log, .write = true },
+		{ .path = index, .write = true },
+		{ .path = lock, .write = true },
+		{ .path = volumes, .write = true, .create = true },
+	};
+	AUTO_CLOSE int ruleset = landlock_open(
+		paths, removes_volumes ? ARRAY_SIZE(paths) : ARRAY_SIZE(paths) - 2, err);
+
+	if (ruleset < 0 && ruleset != -ENOSYS)
+		return ruleset;
+	return restrict_self(ruleset, more, ARRAY_SIZE(more), err);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a shim gives up before it reads the first byte of its guest: nearly all of the file system
- * (Landlock), and system calls that neither it nor its children need (seccomp). Both hold for every
- * process that it starts, whatever that process asks for: the table in confine.c therefore lists
- * what QEMU and the other children reach, too, who then restrict themselves further.
+ * (Landlock; the database with it), and system calls that neither it nor its children need
+ * (seccomp). Both hold for every process that it starts, whatever that process asks for: the table
+ * in confine.c therefore lists what QEMU and the other children reach, too, who then restrict
+ * themselves further.
  */
 #ifndef SHIM_CONFINE_H
 #define SHIM_CONFINE_H
@@ -12,9 +13,12 @@
 #include "shim/launch.h"
 #include "store/config.h"
 
-/* Once, for the calling process, after what it keeps open for its life (store, log, lock, sockets)
+/* Once, for the calling process, after what it keeps open for its life (log, lock, sockets)
  * is open. 0 where this kernel has no Landlock or seccomp. */
 int confine_shim(const struct launch *launch, const struct container_config *config,
 		 struct err *err);
+/* The same for its clerk (shim/clerk.h), whose database is open: that, the volumes if it may have
+ * to remove some, and neither programs nor sockets. */
+int confine_clerk(const char *root, bool removes_volumes, struct err *err);
 
 #endif

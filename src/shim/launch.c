@@ -104,7 +104,6 @@ static json_t *volumes_to_json(const struct launch *launch)
 		json_object_set_new(item, "mount", json_integer(it->mount));
 		json_object_set_new(item, "slot", json_integer(it->slot));
 		json_object_set_new(item, "readOnly", json_boolean(it->read_only));
-		json_object_set_new(item, "transient", json_boolean(it->transient));
 		json_object_set_new(item, "fill", json_boolean(it->fill));
 		json_object_set_new(item, "wait", json_boolean(it->wait));
 		json_object_set_new(item, "locked", json_boolean(it->lock_fd >= 0));
@@ -134,7 +133,6 @@ static int volumes_from_json(const json_t *array, struct launch *launch, struct 
 			.mount = (uint32_t)mount,
 			.slot = (uint32_t)slot,
 			.read_only = json_get_bool(item, "readOnly", false),
-			.transient = json_get_bool(item, "transient", false),
 			.fill = json_get_bool(item, "fill", false),
 			.wait = json_get_bool(item, "wait", false),
 			.path = xstrdup(path),

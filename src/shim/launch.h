@@ -32,7 +32,6 @@ struct launch_volume {
 	uint32_t mount; /* number of the mount in the container's configuration */
 	uint32_t slot;  /* of the machine's disks; 0: it is a directory, and shared */
 	bool read_only; /* nothing of this container writes to it */
-	bool transient; /* it goes with the container */
 	bool fill;      /* a directory: it gets what the image has there, by this container */
 	bool wait;      /* a directory: another container may be at that */
 	char *path;     /* of the disk or directory */

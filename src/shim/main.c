@@ -13,7 +13,7 @@
 #include "shim/confine.h"
 #include "shim/shim.h"
 
-static int set_up(struct shim *shim, struct err *err)
+static int set_up(struct shim *shim, char *program, struct err *err)
 {
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *log_path = NULL;
@@ -36,9 +36,9 @@ static int set_up(struct shim *shim, struct err *err)
 			      &shim->template);
 		shim->has_template = true;
 	}
-	r = store_open(shim->launch.root, &shim->store, err);
+	r = clerk_start(shim->launch.root, shim->launch.uuid, program, &shim->clerk, err);
 	if (r == 0)
-		r = containers_get_uuid(shim->store, shim->launch.uuid, &shim->container, err);
+		r = clerk_get(shim->clerk, &shim->container, err);
 	if (r < 0)
 		return r;
 	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
 		fputs("hull-shim is started by hull, not by hand\n", stderr);
 		return 64;
 	}
-	if (set_up(&shim, &err) < 0) {
+	if (set_up(&shim, argv[0], &err) < 0) {
 		report_failure(&shim, &err);
 		return 1;
 	}

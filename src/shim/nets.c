@@ -14,7 +14,6 @@
 #include "base/str.h"
 #include "net/client.h"
 #include "shim/net_start.h"
-#include "store/networks.h"
 
 #define REJOIN_MS 1000 /* between attempts that fail */
 
@@ -38,7 +37,7 @@ struct net {
 
 struct nets {
 	const struct launch *launch;
-	struct store *store;
+	struct clerk *clerk;         /* borrowed */
 	struct container *container; /* owned; the row as it was opened */
 	struct loop *loop;           /* NULL until joined */
 	struct net *publisher;       /* which network's process leads ports in; NULL: none */
@@ -110,21 +109,11 @@ static bool has_exit(const struct nets *nets)
  * out is the way out. */
 static int fill(struct net *net, const struct network_config *config, struct err *err)
 {
-	CLEANUP(lease_list_release) struct lease_list leases = { 0 };
 	struct nets *nets = net->nets;
-	int r = networks_get(nets->store, config->network, &net->network, err);
+	int r = clerk_get_network(nets->clerk, config->network, &net->network, &net->lease, err);
 
-	if (r == 0)
-		r = leases_list(nets->store, nets->container->uuid, config->network, &leases, err);
-	if (r == 0 && !leases.count)
-		r = err_set(err, -ENOENT, "the container has no address in network %s",
-			    config->network);
-	if (r != 0) {
-		network_release(&net->network);
+	if (r < 0)
 		return r;
-	}
-	net->lease = leases.items[0];
-	leases.items[0] = (struct lease){ 0 };
 	net->mtu = config->mtu ? config->mtu : net_start_mtu(&net->network);
 	net->aliases = strv_copy(config->aliases);
 	subnet_host_text(&net->network.subnet, net->lease.host, net->ipv4);
@@ -135,16 +124,16 @@ static int fill(struct net *net, const struct network_config *config, struct err
 	return 0;
 }
 
-int nets_open(const struct launch *launch, struct store *store, const char *uuid,
-	      struct nets **ret_nets, struct err *err)
+int nets_open(const struct launch *launch, struct clerk *clerk, struct nets **ret_nets,
+	      struct err *err)
 {
 	CLEANUP(nets_freep) struct nets *nets = xcalloc(1, sizeof(*nets));
 	size_t next = 0;
 	int r;
 
 	nets->launch = launch;
-	nets->store = store;
-	r = containers_get_uuid(store, uuid, &nets->container, err);
+	nets->clerk = clerk;
+	r = clerk_get(clerk, &nets->container, err);
 	while (r == 0 && nets->count < launch->devices.nics && nets->count < MSG_INTERFACES_MAX)
 		r = make_nic(nets, err);
 	if (r < 0)
@@ -278,28 +267,9 @@ static struct net_rule rule_of(const struct port_config *port, bool may_move)
 	};
 }
 
-struct recorded {
-	const struct net_rule *rules;
-	size_t count;
-};
-
-/* A container_change_fn. */
-static int set_ports(void *ctx, struct container *row, struct err *err)
-{
-	const struct recorded *recorded = ctx;
-	size_t i = 0;
-
-	if (row->config.ports.count != recorded->count)
-		return err_set(err, -EINVAL, "its row has other ones");
-	VEC_EACH (&row->config.ports, it)
-		it->host_port = recorded->rules[i++].host_port;
-	return 0;
-}
-
 /* What was found out goes into the row, for `port`, `ls` and the next start. */
 static void record_ports(struct nets *nets, const struct net_rule *rules)
 {
-	struct recorded recorded = { rules, nets->container->config.ports.count };
 	struct err err = { 0 };
 	bool changed = false;
 	size_t i = 0;
@@ -310,8 +280,7 @@ static void record_ports(struct nets *nets, const struct net_rule *rules)
 	}
 	if (!changed)
 		return;
-	if (containers_change_config(nets->store, nets->container->uuid, set_ports, &recorded,
-				     &err) < 0)
+	if (clerk_set_ports(nets->clerk, &nets->container->config, &err) < 0)
 		log_warning("container=%s cannot record its ports: %s", nets->container->config.id,
 			    err.message);
 }
@@ -492,7 +461,7 @@ int nets_connect(struct nets *nets, const char *network, struct msg_interface_ch
 {
 	CLEANUP(container_freep) struct container *row = NULL;
 	struct net *net = find_spare(nets);
-	int r = containers_get_uuid(nets->store, nets->container->uuid, &row, err);
+	int r = clerk_get(nets->clerk, &row, err);
 
 	if (r < 0)
 		return r;

@@ -12,16 +12,16 @@
 #define SHIM_NETS_H
 
 #include "base/loop.h"
+#include "shim/clerk.h"
 #include "shim/launch.h"
 #include "shim/session.h"
-#include "store/containers.h"
 
 struct nets;
 
-/* Reads the container's row and leases and makes the pairs. Nobody is told yet. launch and store
+/* Asks for the container's row and leases and makes the pairs. Nobody is told yet. launch and clerk
  * are borrowed for the life of it. */
-int nets_open(const struct launch *launch, struct store *store, const char *uuid,
-	      struct nets **ret_nets, struct err *err);
+int nets_open(const struct launch *launch, struct clerk *clerk, struct nets **ret_nets,
+	      struct err *err);
 /* NICs of the machine. */
 size_t nets_count(const struct nets *nets);
 /* The machine's end of NIC i; borrowed. */

@@ -26,6 +26,7 @@
 #include "base/loop.h"
 #include "proto/mux.h"
 #include "shim/bulk.h"
+#include "shim/clerk.h"
 #include "shim/ctl.h"
 #include "shim/launch.h"
 #include "shim/logs.h"
@@ -74,7 +75,7 @@ struct failure {
 struct shim {
 	struct loop *loop;           /* owned */
 	struct launch launch;        /* owned */
-	struct store *store;         /* owned */
+	struct clerk *clerk;         /* owned; who writes the row */
 	struct container *container; /* owned: the row as last written */
 	int lock_fd;                 /* owned */
 	struct log_writer *log;      /* owned */

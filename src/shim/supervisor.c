@@ -46,7 +46,7 @@ void shim_set_state(struct shim *shim, enum container_state state)
 	if (shim->launch.files)
 		return; /* what it is to others has not changed */
 	shim->container->state = state;
-	if (containers_update(shim->store, shim->container, &err) < 0)
+	if (clerk_set_state(shim->clerk, shim->container, &err) < 0)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
 			  err.message);
 	healthcheck_follow(shim);
@@ -604,7 +604,7 @@ static int start_machine(struct shim *shim, struct err *err)
 		return r;
 	r = shim->nets || shim->launch.files
 		    ? 0
-		    : nets_open(&shim->launch, shim->store, shim->launch.uuid, &shim->nets, err);
+		    : nets_open(&shim->launch, shim->clerk, &shim->nets, err);
 	if (r == 0)
 		r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template && !state_is_restore(shim)) {
@@ -721,7 +721,7 @@ static void end_for_good(struct shim *shim)
 	shim->nets = nets_close(shim->nets);
 	release_volumes(shim);
 	if (shim->container->config.auto_remove && !shim->suspended && !shim->launch.files) {
-		if (containers_delete(shim->store, shim->container->uuid, &err) < 0)
+		if (clerk_delete(shim->clerk, &err) < 0)
 			log_error("container=%s %s", shim->container->config.id, err.message);
 		tell_clients(shim);
 		for (struct client *client = shim->clients; client; client = client->next)
@@ -731,7 +731,7 @@ static void end_for_good(struct shim *shim)
 		if (shim->vm)
 			vm_kill(shim->vm);
 		retire_machine(shim);
-		volumes_remove_anonymous(shim->store, shim->launch.root, &shim->container->config);
+		clerk_remove_volumes(shim->clerk);
 		remove_container(shim);
 	} else {
 		if (shim->vm)
@@ -830,6 +830,7 @@ int shim_run(struct shim *shim, struct err *err)
 	}
 	on_undertaker(shim);
 	tell_cpu_time();
+	clerk_stop(TAKE_PTR(shim->clerk)); /* all is in the row */
 	drain_clients(shim);
 	return r;
 }

@@ -30,27 +30,6 @@ static char *too_much(const struct shim *shim, const struct ctl_update *update)
 			 shim->container->config.id, size);
 }
 
-static void apply(const struct ctl_update *update, struct container_config *config)
-{
-	if (update->cpus)
-		config->cpus = update->cpus;
-	if (update->memory_bytes)
-		config->memory_bytes = update->memory_bytes;
-	if (update->pids_limit)
-		config->pids_limit = update->pids_limit;
-	if (!update->restart[0])
-		return;
-	free(config->restart);
-	config->restart = xstrdup(update->restart);
-}
-
-/* A container_change_fn. */
-static int apply_to_row(void *ctx, struct container *row, struct err *err)
-{
-	apply(ctx, &row->config);
-	return 0;
-}
-
 int update_on_request(struct client *client, const uint8_t *data, size_t size)
 {
 	struct shim *shim = client->shim;
@@ -66,11 +45,10 @@ int update_on_request(struct client *client, const uint8_t *data, size_t size)
 	problem = too_much(shim, &update);
 	if (problem)
 		return refuse(client, -EINVAL, problem);
-	r = containers_change_config(shim->store, shim->container->uuid, apply_to_row, &update,
-				     &err);
+	r = clerk_set_limits(shim->clerk, &update, &err);
 	if (r < 0)
 		return refuse(client, r, err.message);
-	apply(&update, &shim->container->config);
+	clerk_apply_limits(&update, &shim->container->config);
 	/* A guest that is not there yet, or any more, gets them with its session. */
 	if (shim->guest && shim->phase == PHASE_RUNNING) {
 		limits = session_limits(&shim->container->config, &shim->launch);

@@ -179,8 +179,8 @@ static void run_shim(struct stage *stage, int client, int agent, int lock, uint3
 				       .attach = attach };
 	if (placed < 0)
 		_exit(90);
-	if (store_open(stage->root, &shim.store, &err) < 0 ||
-	    containers_get_uuid(shim.store, UUID, &shim.container, &err) < 0)
+	if (clerk_start(stage->root, UUID, NULL, &shim.clerk, &err) < 0 ||
+	    clerk_get(shim.clerk, &shim.container, &err) < 0)
 		_exit(91);
 	AUTO_FREE char *log = path_join(stage->root, "containers/" UUID "/log");
 

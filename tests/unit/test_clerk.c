@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a shim's clerk does for it, and what it does not. */
+#include "test.h"
+
+#include <errno.h>
+#include <jansson.h>
+
+#include "base/str.h"
+#include "shim/clerk.h"
+#include "store/volumes.h"
+
+#define OWN "11111111-2222-3333-4444-555555555555"
+#define OTHER "99999999-2222-3333-4444-555555555555"
+
+static void add_container(struct store *store, const char *uuid, const char *id, bool auto_remove)
+{
+	struct container container = { 0 };
+
+	snprintf(container.uuid, sizeof(container.uuid), "%s", uuid);
+	container_config_init(&container.config);
+	container.config.id = xstrdup(id);
+	container.config.auto_remove = auto_remove;
+	container.config.process.executable = xstrdup("/bin/sh");
+	strv_push(&container.config.process.environment, "SECRET=of-this-one");
+	VEC_PUSH(&container.config.networks,
+		 ((struct network_config){ .network = xstrdup("back"), .mtu = 1400 }));
+	VEC_PUSH(&container.config.ports,
+		 ((struct port_config){ .host_address = xstrdup("127.0.0.1"),
+					.host_port = 8080,
+					.container_port = 80,
+					.proto = xstrdup("tcp"),
+					.count = 1 }));
+	VEC_PUSH(&container.config.ports,
+		 ((struct port_config){ .host_address = xstrdup("127.0.0.1"),
+					.container_port = 81,
+					.proto = xstrdup("tcp"),
+					.count = 1,
+					.automatic = true }));
+	assert_int_equal(containers_insert(store, &container, NULL), 0);
+	container_config_release(&container.config);
+}
+
+static void add_network(struct store *store, const char *name, const char *subnet)
+{
+	struct network network = { .name = (char *)name,
+				   .labels = json_object(),
+				   .options = json_pack("{s:s}", "mtu", "1300") };
+
+	assert_int_equal(subnet_parse(subnet, &network.subnet, NULL), 0);
+	assert_int_equal(networks_insert(store, &network, NULL), 0);
+	json_decref(network.labels);
+	json_decref(network.options);
+}
+
+/* A store with our container and another one, in one network; and another network. Closed again: a
+ * process that has the database open must not fork. */
+static void stage(const char *dir)
+{
+	struct network network = { 0 };
+	CLEANUP(store_closep) struct store *store = NULL;
+	struct lease lease = { 0 };
+
+	assert_int_equal(store_open(dir, &store, NULL), 0);
+	add_container(store, OWN, "own", false);
+	add_container(store, OTHER, "other", true);
+	add_network(store, "back", "10.9.0.0/24");
+	add_network(store, "front", "10.8.0.0/24");
+	assert_int_equal(networks_get(store, "back", &network, NULL), 0);
+	assert_int_equal(leases_take(store, &network, OWN, &(struct lease_wish){ 0 }, &lease, NULL),
+			 0);
+	network_release(&network);
+	lease_release(&lease);
+}
+
+static struct container *row_of(const char *dir, const char *uuid)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	struct container *row = NULL;
+
+	assert_int_equal(store_open(dir, &store, NULL), 0);
+	return containers_get_uuid(store, uuid, &row, NULL) < 0 ? NULL : row;
+}
+
+static void test_its_own_row(void **state)
+{
+	CLEANUP(container_freep) struct container *row = NULL;
+	CLEANUP(container_freep) struct container *written = NULL;
+	CLEANUP(container_freep) struct container *other = NULL;
+	CLEANUP(clerk_stopp) struct clerk *clerk = NULL;
+	struct err err = { 0 };
+
+	stage(*state);
+	assert_int_equal(clerk_start(*state, OWN, NULL, &clerk, &err), 0);
+	assert_int_equal(clerk_get(clerk, &row, &err), 0);
+	assert_string_equal(row->uuid, OWN);
+	assert_string_equal(row->config.id, "own");
+	assert_string_equal(row->config.process.environment[0], "SECRET=of-this-one");
+	assert_false(row->has_exit_code);
+
+	row->state = CONTAINER_STOPPED;
+	row->health = HEALTH_UNHEALTHY;
+	row->started_at = 12;
+	row->finished_at = 34;
+	row->has_exit_code = true;
+	row->exit_code = 137;
+	row->error = xstrdup("it \"fell\"");
+	assert_int_equal(clerk_set_state(clerk, row, &err), 0);
+	assert_int_equal(clerk_set_limits(clerk,
+					  &(struct ctl_update){
+						  .cpus = 3, .pids_limit = 9, .restart = "always" },
+					  &err),
+			 0);
+	written = row_of(*state, OWN);
+	assert_int_equal(written->state, CONTAINER_STOPPED);
+	assert_int_equal(written->health, HEALTH_UNHEALTHY);
+	assert_int_equal(written->started_at, 12);
+	assert_int_equal(written->finished_at, 34);
+	assert_int_equal(written->exit_code, 137);
+	assert_string_equal(written->error, "it \"fell\"");
+	assert_int_equal(written->config.cpus, 3);
+	assert_int_equal(written->config.pids_limit, 9);
+	assert_string_equal(written->config.restart, "always");
+	other = row_of(*state, OTHER);
+	assert_int_equal(other->state, CONTAINER_CREATED);
+	assert_null(other->config.restart);
+}
+
+static void test_ports_that_are_wishes(void **state)
+{
+	CLEANUP(container_freep) struct container *row = NULL;
+	CLEANUP(container_freep) struct container *written = NULL;
+	CLEANUP(clerk_stopp) struct clerk *clerk = NULL;
+
+	stage(*state);
+	assert_int_equal(clerk_start(*state, OWN, NULL, &clerk, NULL), 0);
+	assert_int_equal(clerk_get(clerk, &row, NULL), 0);
+	row->config.ports.items[1].host_port = 40000;
+	assert_int_equal(clerk_set_ports(clerk, &row->config, NULL), 0);
+	row->config.ports.items[0].host_port = 22;
+	assert_int_equal(clerk_set_ports(clerk, &row->config, NULL), -EINVAL);
+	written = row_of(*state, OWN);
+	assert_int_equal(written->config.ports.items[0].host_port, 8080);
+	assert_int_equal(written->config.ports.items[1].host_port, 40000);
+}
+
+static void test_networks_that_it_is_in(void **state)
+{
+	CLEANUP(network_release) struct network network = { 0 };
+	CLEANUP(lease_release) struct lease lease = { 0 };
+	CLEANUP(clerk_stopp) struct clerk *clerk = NULL;
+	struct err err = { 0 };
+	char text[SUBNET_TEXT_MAX];
+
+	stage(*state);
+	assert_int_equal(clerk_start(*state, OWN, NULL, &clerk, NULL), 0);
+	assert_int_equal(clerk_get_network(clerk, "back", &network, &lease, &err), 0);
+	subnet_text(&network.subnet, text);
+	assert_string_equal(text, "10.9.0.0/24");
+	assert_string_equal(json_string_value(json_object_get(network.options, "mtu")), "1300");
+	assert_int_equal(lease.host, SUBNET_FIRST_HOST);
+	assert_string_equal(lease.uuid, OWN);
+	assert_int_equal(strlen(lease.mac), LEASE_MAC_LENGTH);
+	assert_int_equal(clerk_get_network(clerk, "front", &network, &lease, &err), -EPERM);
+	assert_string_equal(err.message, "the container is not in network front");
+}
+
+static void test_only_one_that_removes_itself_is_removed(void **state)
+{
+	CLEANUP(container_freep) struct container *own = NULL;
+	CLEANUP(container_freep) struct container *other = NULL;
+	CLEANUP(clerk_stopp) struct clerk *clerk = NULL;
+	CLEANUP(clerk_stopp) struct clerk *third = NULL;
+
+	stage(*state);
+	assert_int_equal(clerk_start(*state, OWN, NULL, &clerk, NULL), 0);
+	assert_int_equal(clerk_delete(clerk, NULL), -EPERM);
+	own = row_of(*state, OWN);
+	assert_non_null(own);
+	assert_int_equal(clerk_start(*state, OTHER, NULL, &third, NULL), 0);
+	assert_int_equal(clerk_delete(third, NULL), 0);
+	other = row_of(*state, OTHER);
+	assert_null(other);
+}
+
+static void test_a_row_that_is_not_there(void **state)
+{
+	CLEANUP(container_freep) struct container *row = NULL;
+	CLEANUP(clerk_stopp) struct clerk *clerk = NULL;
+	struct err err = { 0 };
+
+	stage(*state);
+	assert_int_equal(clerk_start(*state, "nobody", NULL, &clerk, NULL), 0);
+	assert_int_equal(clerk_get(clerk, &row, &err), -ENOENT);
+	assert_string_equal(err.message, "container not found: nobody");
+	assert_int_equal(clerk_delete(clerk, NULL), -ENOENT);
+	assert_int_equal(clerk_get(NULL, &row, NULL), -EPIPE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_IN_DIR(test_its_own_row),
+		TEST_IN_DIR(test_ports_that_are_wishes),
+		TEST_IN_DIR(test_networks_that_it_is_in),
+		TEST_IN_DIR(test_only_one_that_removes_itself_is_removed),
+		TEST_IN_DIR(test_a_row_that_is_not_there),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
