@@ -226,6 +226,14 @@ static void keep_opening(struct flow *flow, const struct packet *packet)
 	flow->opening_size = size;
 }
 
+/* Whether the member could answer a client at its own address: not where another one has it, or the
+ * host by a TAP device. */
+static bool is_told_as_it_is(const struct net_config *config, const struct in6_addr *client)
+{
+	return !IN6_IS_ADDR_LINKLOCAL(client) && (!config_in_subnet6(config, client) ||
+						  IN6_ARE_ADDR_EQUAL(client, &config->gateway6));
+}
+
 static bool published_to_member(struct translator *translator, struct port *member,
 				const struct packet *packet)
 {
@@ -244,7 +252,7 @@ static bool published_to_member(struct translator *translator, struct port *memb
 		if (!flow)
 			return true; /* it is tried again */
 		keep_opening(flow, packet);
-		if (IN6_IS_ADDR_LINKLOCAL(&packet->source6))
+		if (!is_told_as_it_is(&translator->netd->config, &packet->source6))
 			flow->state = FLOW_TRANSLATED;
 	}
 	if (!flow || flow->state == FLOW_ASKED)

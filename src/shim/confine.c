@@ -96,6 +96,7 @@ static const struct rule {
 	{ PLACE_HOST, "/run/systemd/resolve", .needed = has_network }, /* of resolv.conf */
 	{ PLACE_HOST, "/run/resolvconf", .needed = has_network },
 	{ PLACE_HOST, "/run/NetworkManager", .needed = has_network },
+	{ PLACE_HOST, "/run/connman", .needed = has_network },
 	{ PLACE_HOST, "/dev/net/tun", .rights = { .write = true }, .needed = has_network },
 };
 

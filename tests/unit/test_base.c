@@ -394,7 +394,7 @@ static void test_a_connection_without_a_descriptor_is_closed(void **state)
 	struct rlimit none;
 	char byte;
 
-	assert_true(served >= 0 && next >= 0);
+	assert_true(first >= 0 && served >= 0 && next >= 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	none = (struct rlimit){ .rlim_cur = (rlim_t)next + 1, .rlim_max = limit.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
