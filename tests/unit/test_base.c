@@ -115,6 +115,23 @@ static void test_hashes_match_published_values(void **state)
 	assert_int_equal(uuid[14], '4');
 }
 
+/* Long data are summed up in parts at the same time. */
+static void test_sum_does_not_depend_on_how_it_is_fed(void **state)
+{
+	static const size_t sizes[] = { 4079, 4080, 4081, 4096, 8160, 19999 };
+	uint8_t data[20000];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * i >> 3 ^ i);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t slow = ~0u;
+
+		for (size_t at = 0; at < sizes[i]; at++)
+			slow = hash_crc32c(slow, data + 1 + at, 1);
+		assert_int_equal(hash_crc32c(~0u, data + 1, sizes[i]), slow);
+	}
+}
+
 static void test_files_are_replaced_whole(void **state)
 {
 	AUTO_FREE char *path = path_join(*state, "f");
@@ -416,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_numbers_and_durations),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_hashes_match_published_values),
+		cmocka_unit_test(test_sum_does_not_depend_on_how_it_is_fed),
 		TEST_IN_DIR(test_files_are_replaced_whole),
 		TEST_IN_DIR(test_clone_keeps_holes),
 		TEST_IN_DIR(test_remove_tree_does_not_follow_links),
