@@ -38,8 +38,33 @@ def run(bench):
         "hull run, cold boot": timed(lambda: cold.run("--rm", BUSYBOX, "true")),
     })
     yield result
+    yield with_network(bench, rounds)
     yield with_storage(bench, rounds)
     yield from steps(bench, rounds)
+
+
+CPU = re.compile(r"CPU time: emulator ([0-9.]+) ms")
+
+
+def with_network(bench, rounds):
+    """What the default network adds, its process's start included: that holds the log open until it ends, so each start
+    finds it gone."""
+    result = Result("start: with the default network")
+    result.commands = ["hull --debug run --rm [--network none] busybox true"]
+    titles = ["without: end", "with: end", "without: CPU time of the emulator", "with: CPU time of the emulator"]
+    without, with_it, without_cpu, with_cpu = (result.add(title, "ms") for title in titles)
+    for number in range(-1, rounds):
+        kinds = [(HULL_RUN, without, without_cpu), ([], with_it, with_cpu)]
+        for options, end, cpu in kinds if number % 2 else reversed(kinds):
+            _, log = bench.hull("--debug", "run", "--rm", *options, BUSYBOX, "true")
+            steps = dict((m.group(2), float(m.group(1))) for m in map(STEP.match, log.splitlines()) if m)
+            if number >= 0:
+                end.values.append(steps["engine is done"])
+                cpu.values.append(float(CPU.search(log).group(1)))
+    added = [statistics.median(b - a for a, b in zip(x.values, y.values)) for x, y in
+             ((without, with_it), (without_cpu, with_cpu))]
+    result.notes = ["added (medians of the pairs): %.0f ms, %.0f ms of the emulator's CPU time" % tuple(added)]
+    return result
 
 
 def with_storage(bench, rounds):
