@@ -145,7 +145,9 @@ static void print_state(struct table *table, const struct container *container)
 {
 	const char *state = container_state_names[container->state];
 
-	if (container->health && cli_fits_active(container))
+	if (container->held)
+		table_cellf(table, "%s (disk full)", state);
+	else if (container->health && cli_fits_active(container))
 		table_cellf(table, "%s (%s)", state, container_health_names[container->health]);
 	else
 		table_cell(table, state);

@@ -49,6 +49,9 @@ json_t *document_of_container(struct engine *engine, const struct container *con
 
 	json_object_del(configuration, "hull"); /* what only the programs need */
 	json_set_string(status, "state", container_state_names[container->state]);
+	if (container->held)
+		json_set_string(status, "reason",
+				"the host's disk is full; it goes on when there is room");
 	json_object_set_new(status, "networks", networks_of(engine, container));
 	set_time(status, "startedDate", container->started_at);
 	if (health)

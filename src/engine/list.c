@@ -162,13 +162,29 @@ static int repair(struct engine *engine, struct container *container, struct err
 	return 0;
 }
 
+/* The disk that is full may be the one with the row. */
+static void note_held(const struct engine *engine, struct container *container)
+{
+	AUTO_FREE char *path = launch_held_path(engine->root, container->uuid);
+
+	container->held =
+		(container->state == CONTAINER_RUNNING || container->state == CONTAINER_PAUSED) &&
+		access(path, F_OK) == 0;
+	if (container->held)
+		container->state = CONTAINER_PAUSED;
+}
+
 int container_truth(struct engine *engine, struct container *container, struct err *err)
 {
 	AUTO_FREE char *path = launch_lock_path(engine->root, container->uuid);
 	AUTO_CLOSE int fd = -1;
 
-	if (!may_be_wrong(engine, container) || lock_is_held(path))
+	if (!may_be_wrong(engine, container))
 		return 0;
+	if (lock_is_held(path)) {
+		note_held(engine, container);
+		return 0;
+	}
 	if (container_lock(engine, container, &fd, NULL) < 0)
 		return 0; /* somebody else just took it: starting it, or repairing it */
 	int r = repair(engine, container, err);

@@ -352,6 +352,11 @@ char *launch_lock_path(const char *root, const char *uuid)
 	return path_join(root, "containers/%s/lock", uuid);
 }
 
+char *launch_held_path(const char *root, const char *uuid)
+{
+	return path_join(root, "containers/%s/held", uuid);
+}
+
 char *launch_volume_copy(uint32_t mount)
 {
 	return xasprintf("volume-%u.img", mount);

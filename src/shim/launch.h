@@ -102,6 +102,8 @@ char *launch_run_dir(const char *run, const char *uuid);
 /* Both beside what they belong to: a run directory can differ from one login to the next, or vanish
  * with it, and a container that runs must never look dead nor be out of reach. */
 char *launch_lock_path(const char *root, const char *uuid);
+/* Is there while it runs and the host's disk is full (shim/hold.h). */
+char *launch_held_path(const char *root, const char *uuid);
 /* What a running container's copies begin with, in its directory; moved away from there. */
 #define LAUNCH_COPY_PREFIX "copy-"
 #define LAUNCH_SAVING "saving" /* what becomes the saved machine of a suspended container */

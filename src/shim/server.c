@@ -13,6 +13,7 @@
 #include "base/sock.h"
 #include "proto/copy.h"
 #include "proto/msg.h"
+#include "shim/hold.h"
 
 void server_send(struct client *client, uint16_t type, const struct sbuf *payload)
 {
@@ -148,8 +149,7 @@ bool server_is_answering(struct client *client)
 	}
 	if (client->shim->container->state != CONTAINER_PAUSED)
 		return true;
-	message = xasprintf("container %s is paused; 'hull unpause' it first",
-			    client->shim->container->config.id);
+	message = hold_message(client->shim);
 	server_send_error(client, -EINVAL, 125, message);
 	server_drop(client);
 	return false;

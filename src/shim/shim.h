@@ -10,6 +10,7 @@
  *	server.c	the control socket: who asks what, and the answers
  *	bulk.c		the memory that copies of files pass through
  *	state.c		the machine saved, and brought back from where it was saved
+ *	hold.c		what happens while the host's disk is full
  *	healthcheck.c	a command that is run in it once in a while, and what that says (health.h)
  *
  * It holds the container's lock for as long as it lives; whoever finds a row that says "running"
@@ -94,6 +95,8 @@ struct shim {
 	struct shares retired_shares;        /* the same */
 	struct loop_source *undertaker;
 	struct loop_source *deadline; /* of the phase */
+	struct loop_source *hold;     /* NULL before the host's disk was full (hold.h) */
+	bool held;                    /* it is */
 	struct failure failure;       /* why it did not start; code 0: none */
 	bool main_exited;
 	bool user_stopped; /* asked for: no restart */

@@ -20,6 +20,7 @@
 #include "proto/msg.h"
 #include "proto/msg_state.h"
 #include "proto/top.h"
+#include "shim/hold.h"
 #include "shim/session.h"
 #include "shim/shares.h"
 #include "shim/socket_relays.h"
@@ -46,6 +47,8 @@ void shim_set_state(struct shim *shim, enum container_state state)
 	if (shim->launch.files)
 		return; /* what it is to others has not changed */
 	shim->container->state = state;
+	if (state != CONTAINER_PAUSED)
+		hold_end(shim);
 	if (clerk_set_state(shim->clerk, shim->container, &err) < 0)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
 			  err.message);
@@ -432,8 +435,7 @@ static void hold_for_disk(struct shim *shim)
 		shim_event(shim, EVENT_GONE); /* what was to be written last cannot be */
 		return;
 	}
-	log_warning("container=%s paused: the host's disk is full", shim->container->config.id);
-	shim_set_state(shim, CONTAINER_PAUSED);
+	hold_begin(shim);
 }
 
 static void vm_event(void *ctx, const char *name)

@@ -37,6 +37,7 @@ struct container {
 	int32_t exit_code; /* of the last run */
 	enum container_health health;
 	char *error; /* why the last run failed or ended unexpectedly; NULL */
+	bool held;   /* paused because the host's disk is full: found out, not kept in the row */
 };
 
 void container_free(struct container *container);

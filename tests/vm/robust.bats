@@ -221,10 +221,15 @@ teardown() {
 	hull exec web sh -c 'head -c 50000000 /dev/zero | tr "\0" x > /big && sync && wc -c < /big' > out &
 	local writer=$!
 	# The database is on the full disk too: the shim knows it, not the row. What was asked just before it waits.
-	soon eval 'timeout -s KILL 5 "$HULL" exec web true 2>&1 | grep -q "is paused"'
+	soon eval '[[ $(state_of web) == paused ]]'
+	run -0 hull ls
+	assert_line --partial 'paused (disk full)'
+	run -0 hull inspect web
+	assert_equal "$(jq -r '.[0].status.reason' <<< "$output")" "the host's disk is full; it goes on when there is room"
+	fails 125 "Error: container web is paused: the host's disk is full; it goes on when there is room" hull exec web true
 	rm small/ballast
-	run -0 hull unpause web
 	ends 0 "$writer"
+	assert_equal "$(state_of web)" running
 	run -0 cat out
 	assert_output 50000000
 }
