@@ -6,12 +6,14 @@
 #include "cli/commands.h"
 
 struct delete_options {
-	bool all, force;
+	bool all, force, volumes;
 };
 
 static const struct option_spec delete_options[] = {
 	OPT_FLAG("all", 'a', struct delete_options, all, "delete every container"),
 	OPT_FLAG("force", 'f', struct delete_options, force, "delete running ones too"),
+	OPT_FLAG("volumes", 'v', struct delete_options, volumes,
+		 "delete their anonymous volumes, too"),
 	OPT_END,
 };
 
@@ -19,7 +21,7 @@ static int delete_one(struct cli *cli, const void *values, const char *id, struc
 {
 	const struct delete_options *options = values;
 	AUTO_FREE char *deleted = NULL;
-	int r = engine_delete(cli->engine, id, options->force, &deleted, err);
+	int r = engine_delete(cli->engine, id, options->force, options->volumes, &deleted, err);
 
 	if (r == 0)
 		printf("%s\n", deleted);

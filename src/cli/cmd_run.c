@@ -17,7 +17,7 @@ static void remove_unstarted(struct engine *engine, const char *id, bool remove,
 		return;
 	if (!container->started_at || status == CLI_STATUS_NOT_FOUND ||
 	    status == CLI_STATUS_NOT_EXECUTABLE || remove)
-		engine_delete(engine, id, remove, &removed, NULL);
+		engine_delete(engine, id, remove, false, &removed, NULL);
 }
 
 /* A warm start: what the snapshot holds has been started long ago. */

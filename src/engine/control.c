@@ -15,6 +15,7 @@
 #include "engine/networks.h"
 #include "shim/client.h"
 #include "shim/launch.h"
+#include "shim/volume_files.h"
 
 /* A request of two numbers to the container's shim. Errors of container_connect. */
 static int request(struct engine *engine, const struct container *container, uint16_t type,
@@ -257,7 +258,8 @@ int engine_wait(struct engine *engine, const char *id, int *ret_status, struct e
 	}
 }
 
-int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id, struct err *err)
+int engine_delete(struct engine *engine, const char *id, bool force, bool with_volumes,
+		  char **ret_id, struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
 	AUTO_CLOSE int lock_fd = -1;
@@ -281,9 +283,12 @@ int engine_delete(struct engine *engine, const char *id, bool force, char **ret_
 			       ? (*ret_id = xstrdup(container->config.id), 0)
 			       : r;
 	r = container_remove(engine, container, err);
-	if (r == 0)
-		*ret_id = xstrdup(container->config.id);
-	return r;
+	if (r < 0)
+		return r;
+	if (with_volumes)
+		volumes_remove_anonymous(engine->store, engine->root, &container->config);
+	*ret_id = xstrdup(container->config.id);
+	return 0;
 }
 
 /* A container_change_fn. */

@@ -147,9 +147,10 @@ void engine_stop_announce(struct engine *engine, char *const *ids, const char *s
 			  uint32_t timeout_s);
 /* -EINVAL with "container X is not running". signal NULL: KILL. */
 int engine_kill(struct engine *engine, const char *id, const char *signal, struct err *err);
-/* A running one only with force. *ret_id: the full id; owned by the caller. */
-int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id,
-		  struct err *err);
+/* A running one only with force; with_volumes: and those of its anonymous volumes that no other
+ * container has. *ret_id: the full id; owned by the caller. */
+int engine_delete(struct engine *engine, const char *id, bool force, bool with_volumes,
+		  char **ret_id, struct err *err);
 /* Waits until it has ended; *ret_status its exit status. One that is created or suspended has its
  * end to come: waits for that, too. */
 int engine_wait(struct engine *engine, const char *id, int *ret_status, struct err *err);

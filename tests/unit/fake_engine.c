@@ -178,7 +178,8 @@ int engine_kill(struct engine *engine, const char *id, const char *signal, struc
 	return check(id, err);
 }
 
-int engine_delete(struct engine *engine, const char *id, bool force, char **ret_id, struct err *err)
+int engine_delete(struct engine *engine, const char *id, bool force, bool with_volumes,
+		  char **ret_id, struct err *err)
 {
 	CALLED("delete %s%s\n", id, force ? " force" : "");
 	if (check(id, err) < 0)

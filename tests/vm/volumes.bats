@@ -104,6 +104,11 @@ usage_of() {
 	run -0 hull start -a keeps
 	run -0 --separate-stderr hull volume prune
 	assert_output ''
+	# With the container, if that is asked for; not what another one has, nor what has a name.
+	hull create --name other -v /mine -v "$(hull volume ls -q | grep ^anon-):/shared" busybox true
+	hull rm -v other
+	run -0 hull volume ls -q
+	assert_equal "${#lines[@]}" 2
 	hull rm keeps
 	run -0 hull volume prune --anonymous
 	assert_line --regexp '^anon-'
