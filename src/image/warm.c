@@ -12,8 +12,8 @@ int verb_import_snapshot(struct task *task, json_t **ret_result, struct err *err
 	AUTO_FREE char *reference = NULL;
 	AUTO_JSON json_t *manifest = NULL;
 	json_t *annotations;
-	const char *base;
-	const char *snapshot;
+	const char *base = NULL;
+	const char *snapshot = NULL;
 	int r = task_reference(task, &reference, err);
 
 	if (r == 0)

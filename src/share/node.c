@@ -226,7 +226,7 @@ void node_move(struct node_table *table, struct node *node, struct node *parent,
 
 	if (there == node || !old)
 		return;
-	for (const struct node *above = parent; above; above = above->parent) {
+	for (const struct node *above = parent; above->parent; above = above->parent) {
 		if (above == node) {
 			/* What it was moved to had left it meanwhile, which nobody has told yet. */
 			node_detach(table, node);

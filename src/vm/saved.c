@@ -176,14 +176,15 @@ static int sum_state(const char *path, json_t **ret_sum, bool sync, struct err *
 	AUTO_FREE char *data = NULL;
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	size_t size = 0;
+	uint32_t crc;
 	int r = fd < 0 ? -errno : fd_read_text(fd, STATE_MAX, &data, &size);
 
 	if (r == 0 && sync && fsync(fd) < 0)
 		r = -errno;
 	if (r < 0)
 		return err_set(err, r, "cannot read '%s': %m", path);
-	*ret_sum = json_pack("{s:I, s:I}", "bytes", (json_int_t)size, "crc32c",
-			     (json_int_t)~hash_crc32c(~0u, data, size));
+	crc = ~hash_crc32c(~0u, data, size);
+	*ret_sum = json_pack("{s:I, s:I}", "bytes", (json_int_t)size, "crc32c", (json_int_t)crc);
 	return 0;
 }
 
