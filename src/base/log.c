@@ -4,19 +4,44 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/mem.h"
+#include "base/str.h"
 
 static const char *program = "hull";
 static enum log_level threshold = LOG_LEVEL_WARNING;
+static int log_fd = 2;
+static size_t room; /* bytes, where it is not stderr */
 static unsigned long long origin_ns;
 
 void log_init(const char *name, enum log_level level)
 {
 	program = name;
 	threshold = level;
+}
+
+void log_redirect(int fd, size_t most)
+{
+	log_fd = fd;
+	room = most;
+}
+
+/* False when there is no room for it. */
+static bool write_stamp(size_t size)
+{
+	AUTO_FREE char *stamp = str_time(time(NULL));
+	size_t total = strlen(stamp) + 1 + size;
+
+	if (total > room)
+		return false;
+	room -= total;
+	fd_write_all(log_fd, stamp, strlen(stamp));
+	fd_write_all(log_fd, " ", 1);
+	return true;
 }
 
 bool log_enabled(enum log_level level)
@@ -42,7 +67,8 @@ void log_print(enum log_level level, const char *format, ...)
 	if ((size_t)n > sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	fd_write_all(2, line, (size_t)n);
+	if (log_fd == 2 || write_stamp((size_t)n))
+		fd_write_all(log_fd, line, (size_t)n);
 	errno = saved;
 }
 

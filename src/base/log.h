@@ -8,6 +8,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum log_level {
 	LOG_LEVEL_ERROR,
@@ -18,6 +19,9 @@ enum log_level {
 
 /* program is the prefix of each line (borrowed for the process's life). */
 void log_init(const char *program, enum log_level level);
+/* Lines go to fd (borrowed) instead of stderr, with the time in front, until they are `most` bytes.
+ */
+void log_redirect(int fd, size_t most);
 bool log_enabled(enum log_level level);
 void log_print(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

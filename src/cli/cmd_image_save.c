@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/output_file.h"
 
 struct save_options {
 	const char *output, *platform;
@@ -24,13 +24,12 @@ static const struct option_spec save_options[] = {
 static int save_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct save_options *options = values;
-	const char *path = options->output && str_eq(options->output, "-") ? NULL : options->output;
+	const char *path = NULL;
 	struct engine *engine;
-	int r;
+	int r = output_file_choose(cli, options->output, &path, err);
 
-	if (!path && isatty(STDOUT_FILENO))
-		return cli_usage(cli, err,
-				 "an archive is not for a terminal: name a file with '--output'");
+	if (r < 0)
+		return r;
 	cli->progress_mode = (enum progress_mode)options->progress;
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)

@@ -2,17 +2,9 @@
 #include "cli/commands.h"
 
 static const struct command *const system_commands[] = {
-	&cmd_system_start,
-	&cmd_system_stop,
-	&cmd_system_status,
-	&cmd_system_doctor,
-	&cmd_system_df,
-	&cmd_system_prune,
-	&cmd_system_version,
-	&cmd_system_kernel,
-	&cmd_system_dns,
-	&cmd_system_property,
-	NULL,
+	&cmd_system_start,  &cmd_system_stop, &cmd_system_status,   &cmd_system_logs,
+	&cmd_system_doctor, &cmd_system_df,   &cmd_system_prune,    &cmd_system_version,
+	&cmd_system_kernel, &cmd_system_dns,  &cmd_system_property, NULL,
 };
 
 const struct command cmd_system = {

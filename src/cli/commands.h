@@ -33,7 +33,7 @@ extern const struct command cmd_volume_create, cmd_volume_delete, cmd_volume_ins
 extern const struct command cmd_system_dns, cmd_system_dns_create, cmd_system_dns_delete,
 	cmd_system_dns_list;
 extern const struct command cmd_system;
-extern const struct command cmd_system_df, cmd_system_doctor, cmd_system_kernel,
+extern const struct command cmd_system_df, cmd_system_doctor, cmd_system_kernel, cmd_system_logs,
 	cmd_system_property, cmd_system_prune, cmd_system_start, cmd_system_status, cmd_system_stop,
 	cmd_system_version;
 extern const struct command cmd_system_kernel_list, cmd_system_kernel_set, cmd_system_property_list;

@@ -388,6 +388,16 @@ int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struc
 /* Makes ready what a first start would make: the template of the default shape. */
 int engine_system_start(struct engine *engine, struct err *err);
 /* Stops every container of this root. */
+struct system_line {
+	const char *container; /* what users call it */
+	const char *source;    /* "supervisor" or "machine" */
+	const char *text;      /* without an end, and without control characters */
+};
+typedef int (*system_line_fn)(void *ctx, const struct system_line *line);
+/* What the supervisors and emulators of the containers (id NULL: of all) have complained of: the
+ * last `lines` (-1: all) of each, until fn fails. */
+int engine_system_logs(struct engine *engine, const char *id, int64_t lines, system_line_fn fn,
+		       void *ctx, struct err *err);
 int engine_system_stop(struct engine *engine, struct err *err);
 struct kernel_info {
 	char *name; /* "lean", "generic", or as set */

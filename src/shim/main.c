@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -12,6 +13,22 @@
 #include "base/path.h"
 #include "shim/confine.h"
 #include "shim/shim.h"
+
+#define WORDS_MAX ((off_t)64 * 1024)
+
+/* What it says goes beside the container's log, for `hull system logs`. */
+static void keep_words(const char *dir)
+{
+	AUTO_FREE char *path = path_join(dir, "shim.log");
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && st.st_size > WORDS_MAX && ftruncate(fd, 0) < 0)
+		log_debug("the old log stays");
+	log_redirect(fd, WORDS_MAX);
+}
 
 static int set_up(struct shim *shim, char *program, struct err *err)
 {
@@ -42,6 +59,8 @@ static int set_up(struct shim *shim, char *program, struct err *err)
 	if (r < 0)
 		return r;
 	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
+	if (!shim->launch.debug)
+		keep_words(dir);
 	log_path = path_join(dir, "log");
 	r = log_writer_open(log_path, &shim->log, err);
 	return r < 0 ? r : confine_shim(&shim->launch, &shim->container->config, err);

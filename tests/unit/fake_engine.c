@@ -574,6 +574,15 @@ int engine_system_start(struct engine *engine, struct err *err)
 	return 0;
 }
 
+int engine_system_logs(struct engine *engine, const char *id, int64_t lines, system_line_fn fn,
+		       void *ctx, struct err *err)
+{
+	if (id && check(id, err) < 0)
+		return -ENOENT;
+	CALLED("system-logs %s %lld\n", str_or(id, "all"), (long long)lines);
+	return fn(ctx, &(struct system_line){ "web", "machine", "it creaks" });
+}
+
 int engine_system_stop(struct engine *engine, struct err *err)
 {
 	CALLED("system-stop\n");

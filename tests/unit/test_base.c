@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/landlock.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/proc.h"
 #include "base/sock.h"
@@ -425,6 +426,22 @@ static void test_a_connection_without_a_descriptor_is_closed(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+static void test_a_log_of_its_own_is_bounded(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "log");
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_FREE char *text = NULL;
+
+	log_init("test", LOG_LEVEL_WARNING);
+	log_redirect(fd, 60);
+	log_warning("this is kept");
+	log_info("this is not");
+	log_warning("for this there is no room");
+	log_redirect(2, 0);
+	assert_int_equal(file_read(path, 1000, &text, NULL, NULL), 0);
+	assert_string_equal(text + strcspn(text, " "), " test: warning: this is kept\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_hashes_match_published_values),
 		cmocka_unit_test(test_sum_does_not_depend_on_how_it_is_fed),
+		TEST_IN_DIR(test_a_log_of_its_own_is_bounded),
 		TEST_IN_DIR(test_files_are_replaced_whole),
 		TEST_IN_DIR(test_clone_keeps_holes),
 		TEST_IN_DIR(test_remove_tree_does_not_follow_links),

@@ -738,6 +738,9 @@ static void test_documents(void **state)
 	assert_non_null(strstr(out, "  id: web\n"));
 	assert_non_null(strstr(out, "startedDate: \"2026-01-02T03:04:05Z\"\n"));
 	assert_non_null(strstr(out, "10.9.0.4/24"));
+	assert_int_equal(RUN("system", "logs", "-n", "3", "web"), 0);
+	assert_string_equal(out, "web machine: it creaks\n");
+	assert_int_equal(RUN("system", "logs", "gone"), 1);
 	assert_int_equal(RUN("system", "df", "--format", "json"), 0);
 	assert_non_null(strstr(out, "\"sizeInBytes\": 5242880"));
 	assert_int_equal(RUN("stats", "--format=json"), 0);

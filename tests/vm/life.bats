@@ -412,6 +412,10 @@ waiting() {
 	soon grep -q 'container rename renamed' events
 	kill -9 "$(shim_of renamed)"
 	soon grep -q 'container die renamed (image=docker.io/library/busybox:latest, exitCode=137)' events
+	printf 'one\n\033two\n' >> "$HULL_ROOT/containers/$(uuid_of renamed)/vm.log"
+	run -0 hull system logs -n 1 renamed
+	assert_line --regexp '^renamed machine: .two$'
+	refute_line --partial one
 	hull delete renamed
 	soon grep -q 'container destroy renamed' events
 	kill "$watcher"
