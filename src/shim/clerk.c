@@ -344,8 +344,8 @@ static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, c
 	if (dup2(socket, SOCKET) < 0 || syscall(SYS_close_range, SOCKET + 1, ~0u, 0) < 0)
 		_exit(1);
 	prctl(PR_SET_NAME, NAME);
-	if (name)
-		memcpy(name, NAME, strlen(NAME));
+	for (size_t i = 0; name && i < strlen(NAME); i++)
+		name[i] = NAME[i];
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	r = store_open(root, &desk.store, &err);
