@@ -399,10 +399,10 @@ void clerk_stop(struct clerk *clerk)
 	free(clerk);
 }
 
-/* request is taken; ret_answer may be NULL. */
-static int ask(struct clerk *clerk, json_t *request, json_t **ret_answer, struct err *err)
+/* ret_answer may be NULL. */
+static int ask(struct clerk *clerk, json_t *taken, json_t **ret_answer, struct err *err)
 {
-	AUTO_JSON json_t *owned = request;
+	AUTO_JSON json_t *request = taken;
 	AUTO_JSON json_t *answer = NULL;
 	int code;
 	int r = clerk ? send_json(clerk->fd, request) : -EPIPE;
