@@ -57,9 +57,10 @@ def timed(function):
     return call
 
 
-def interleave(result, rounds, contestants, warm_up=1):
+def interleave(result, rounds, contestants, warm_up=1, rest=0.0):
     """Each round calls all contestants {label: function that returns a value}, each round in another order, so
-    that a busy moment of the machine hits none of them alone."""
+    that a busy moment of the machine hits none of them alone. Before each call, rest seconds: for what the one before
+    left running."""
     labels = list(contestants)
     for label in labels:
         if not result.get(label):
@@ -67,6 +68,7 @@ def interleave(result, rounds, contestants, warm_up=1):
     for number in range(-warm_up, rounds):
         turn = number % len(labels)
         for label in labels[turn:] + labels[:turn]:
+            time.sleep(rest)
             value = contestants[label]()
             if number >= 0:
                 result.get(label).values.append(value)

@@ -7,6 +7,7 @@ import statistics
 from .series import Result, interleave, timed
 from .tools import BUSYBOX, HULL_RUN, PODMAN_RUN
 
+REST = 0.5
 STEP = re.compile(r"^hull(?:-shim)?: debug:\s+([0-9.]+) ms\s+(.*)$")
 
 
@@ -29,11 +30,12 @@ def run(bench):
     result = Result("start: run --rm IMAGE true", baseline="podman run")
     result.commands = ["hull run --rm %s busybox true" % " ".join(HULL_RUN),
                        "podman --runtime runc run --rm %s busybox true" % " ".join(PODMAN_RUN)]
-    result.notes = ["the template was made before (first start); cold: `[vm] template = off`"]
+    result.notes = ["the templates were made before (first start); cold: `[vm] template = off`",
+                    "%.1f s of rest before each: a command returns before all that it started has ended" % REST]
     interleave(result, rounds, {
         "hull run": timed(lambda: bench.hull.run("--rm", BUSYBOX, "true")),
         "podman run": timed(lambda: bench.podman.run("--rm", BUSYBOX, "true")),
-    })
+    }, rest=REST)
     interleave(result, max(3, rounds // 3), {
         "hull run, cold boot": timed(lambda: cold.run("--rm", BUSYBOX, "true")),
     })
