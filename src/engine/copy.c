@@ -224,7 +224,7 @@ static int copy_in(struct engine *engine, const struct side *from, const struct 
 	CLEANUP(files_release) struct files files = { .connection = -1 };
 	struct pack_job job = { &source, !options->archive, -1 };
 	struct msg_copy message;
-	int fds[2];
+	int fds[2] = { -1, -1 };
 	int r = source_find(AT_FDCWD, 0, from->path, options->follow, &source, err);
 
 	if (r == 0)
@@ -269,7 +269,7 @@ static int open_both(struct engine *engine, const struct side *from, const struc
 
 	if (r == 0)
 		r = engine_get(engine, to->container, &destination, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	first = strcmp(source->uuid, destination->uuid) < 0;
 	if (str_eq(source->uuid, destination->uuid) && !container_is_active(source))
@@ -292,7 +292,7 @@ static int copy_between(struct engine *engine, const struct side *from, const st
 	AUTO_FREE char *name = place_source_name(from->path);
 	struct read_job job = { .engine = engine, .message = read_message(from, options) };
 	struct msg_copy message = write_message(to, name);
-	int fds[2];
+	int fds[2] = { -1, -1 };
 	int r = open_both(engine, from, to, &from_files, &to_files, err);
 
 	if (r == 0)
