@@ -241,6 +241,7 @@ static const struct sockets_ops sockets_ops = { .connect = connect_inside };
 static int handle_session(struct agent *agent, const uint8_t *payload, size_t size)
 {
 	struct err err = { 0 };
+	bool networked;
 	int r;
 
 	if (agent->has_session || agent->session_bytes)
@@ -254,7 +255,9 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	r = msg_session_decode(agent->session_bytes, size, &agent->session);
 	if (r < 0)
 		return r;
-	net_order(agent->session.interfaces, agent->session.interface_count);
+	networked = agent->session.interface_count;
+	if (networked)
+		net_order(agent->session.interfaces, agent->session.interface_count);
 	rehearsal_go(agent->session.rehearse);
 	if (begin_session(agent, &err) < 0) {
 		send_failed(agent, 0, BECOME_SETUP_FAILED, &err);
@@ -264,6 +267,9 @@ static int handle_session(struct agent *agent, const uint8_t *payload, size_t si
 	mux_send_control(agent->mux, MSG_SESSION_DONE, "", 0);
 	if (agent->session.has_process)
 		exec_process(agent, &agent->session.process);
+	/* Nobody waits for cards to be switched off: not in the rehearsal's way. */
+	if (!networked)
+		net_order(NULL, 0);
 	return 0;
 }
 

@@ -474,8 +474,8 @@ void net_order(const struct msg_interface *interfaces, size_t count)
 {
 	struct order order = { .count = count };
 
-	memcpy(ordered, interfaces, count * sizeof(interfaces[0]));
-	memcpy(order.interfaces, interfaces, count * sizeof(interfaces[0]));
+	for (size_t i = 0; i < count; i++)
+		ordered[i] = order.interfaces[i] = interfaces[i];
 	/* One that fails is noticed by who waits for the result. */
 	fd_write_all(orders, &order, sizeof(order));
 	close(TAKE_FD(orders));
