@@ -55,12 +55,36 @@ static const char *cold_option(const struct run_options *options)
 		bool given;
 	} cold[] = {
 		{ "env", options->process.env || options->process.env_file },
-		{ "user", options->process.user },
+		{ "user", options->process.user || options->process.uid != UINT32_MAX ||
+				  options->process.gid != UINT32_MAX },
 		{ "workdir", options->process.workdir },
+		{ "ulimit", options->process.ulimit },
 		{ "entrypoint", options->entrypoint },
+		{ "init", options->init },
+		{ "privileged", options->privileged },
+		{ "cap-add", options->cap_add },
+		{ "cap-drop", options->cap_drop },
+		{ "sysctl", options->sysctls },
+		{ "read-only", options->read_only },
 		{ "volume", options->volumes || options->mounts || options->tmpfs },
-		{ "publish", options->network.publish },
-		{ "network", options->network.networks },
+		{ "storage-opt", options->storage_options },
+		{ "shm-size", options->shm_bytes },
+		{ "ssh", options->sockets.ssh },
+		{ "secret", options->sockets.secrets },
+		{ "publish-socket", options->sockets.published },
+		{ "publish", options->network.publish || options->network.publish_all ||
+				     options->network.no_publish },
+		{ "network", options->network.networks || options->network.aliases },
+		{ "dns", options->network.nameservers || options->network.no_dns },
+		{ "add-host", options->network.add_hosts },
+		{ "hostname", options->hostname },
+		{ "label", options->labels },
+		{ "cidfile", options->cidfile },
+		{ "restart", options->restart },
+		{ "stop-signal", options->stop_signal },
+		{ "health-cmd", options->health.command || options->health.none },
+		{ "kernel", options->kernel },
+		{ "pids-limit", options->pids_limit },
 		{ "memory", options->memory_bytes },
 		{ "cpus", options->cpus },
 	};
@@ -104,6 +128,10 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	if (!options->snapshot && !*args)
 		return cli_usage(cli, err, "'run' needs IMAGE [ARG...]");
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
+	if (options->snapshot && cold_option(options))
+		return err_set(err, -EINVAL,
+			       "snapshot %s goes on as it was saved: '--%s' cannot be chosen",
+			       options->snapshot, cold_option(options));
 	if (options->snapshot)
 		return run_snapshot(cli, options, options->snapshot, err);
 	r = run_options_create(cli, options, args, &id, &snapshot, err);

@@ -336,6 +336,7 @@ snapshot_file() {
 	# As new ones.
 	run -0 hull snapshot restore warm --name one
 	assert_output one
+	fails 125 "Error: snapshot warm goes on as it was saved: '--restart' cannot be chosen" hull run --restart always --snapshot warm
 	run -0 hull run -d --rm --snapshot warm --name two
 	assert_output two
 	run -0 hull fork warm -n 2 --name kid
@@ -356,6 +357,7 @@ snapshot_file() {
 	assert_equal "$(jq -r '.[0].variants[0].snapshot' <<< "$output")" "$(hull snapshot inspect warm | jq -r '.[0].id')"
 	fails 125 "Error: image hot goes on from a snapshot, whose program runs already: it takes no other" hull run hot true
 	fails 125 "Error: image hot goes on from a snapshot, whose program runs already: '--env' cannot be chosen" hull run -e A=b hot
+	fails 125 "Error: image hot goes on from a snapshot, whose program runs already: '--label' cannot be chosen" hull run -l a=b hot
 	run -0 hull run -d --rm --name three hot
 	run -0 hull exec three md5sum -c /sum
 	counts_on three
