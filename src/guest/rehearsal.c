@@ -140,6 +140,7 @@ static void direct(int sock)
 	}
 	if (write(sock, &byte, 1) != 1)
 		_exit(1);
+	byte = CUE_GO_HOME; /* if no word comes */
 	while (read(sock, &byte, 1) == 1 && byte == CUE_MOUNT) {
 		tree = mount_root();
 		(void)!write(sock, &byte, 1);

@@ -53,8 +53,12 @@ answers() { # URL PATTERN
 	http=$(free_port) redis=$(free_port) iperf=$(free_port)
 	hull run -d --name web -p "127.0.0.1:$http:80" -p "[::1]:$http:80" servers nginx > /dev/null
 	hull run -d --name db -p "127.0.0.1:$redis:6379" -p "127.0.0.1:$iperf:5201" servers redis-server --save '' --protected-mode no > /dev/null
-	if curl -sSf -m 10 -o /dev/null http://deb.debian.org/debian/dists/bookworm-updates/InRelease; then
-		hull run --rm servers apt-get -q update > apt.log 2>&1 & # meanwhile
+	# A small part of the archive that this host uses.
+	local archive
+	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm-updates' 'Component: main' | head -n 1)
+	if [[ -n $archive ]] && curl -sSf -m 10 -o /dev/null "${archive}dists/bookworm-updates/InRelease"; then
+		hull run --rm -e "SOURCE=deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive bookworm-updates main" servers \
+			sh -c 'echo "$SOURCE" > /etc/apt/sources.list; exec apt-get -q update' > apt.log 2>&1 & # meanwhile
 		updating=$!
 	fi
 	soon answers "http://127.0.0.1:$http/" '^[0-9.]+$'
