@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image that is pulled: three layers of gzip, built once from Debian packages and kept in the cache.
+"""Images that are built once from Debian packages and kept in the cache. The one that is pulled has three layers of gzip:
 
     1 Debian, mmdebstrap --variant=minbase      2 what python3 adds to it      3 50,000 small files
 """
@@ -49,6 +49,19 @@ def debootstrap(path, *options):
     if not shutil.which("mmdebstrap"):
         raise ToolError("there is no mmdebstrap; run scripts/install-deps --test")
     call(["mmdebstrap", "--quiet", "--variant=minbase", *options, SUITE, path])
+
+
+def import_with(bench, package, reference, benchmark):
+    """A minimal Debian with a package, imported as reference for a benchmark."""
+    path = os.path.join(directory(), "%s-%d.tar" % (package, VERSION))
+    if not os.path.exists(path):
+        os.makedirs(directory(), exist_ok=True)
+        print("building the image for `%s` (once) ..." % benchmark, file=sys.stderr)
+        with tempfile.TemporaryDirectory(dir=directory(), prefix="building.") as work:
+            made = os.path.join(work, package + ".tar")
+            debootstrap(made, "--include=" + package)
+            os.rename(made, path)
+    bench.hull("image", "import", path, reference)
 
 
 def identity(archive, member):

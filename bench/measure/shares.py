@@ -11,9 +11,7 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
-import tempfile
 import time
 
 from . import fixture
@@ -157,19 +155,6 @@ def take(results, label, output):
         (result.get(label) or result.add(label)).values.append(max(float(value), 0.01))
 
 
-def git_image(bench):
-    """A Debian with git, made once."""
-    path = os.path.join(fixture.directory(), "git-%d.tar" % fixture.VERSION)
-    if not os.path.exists(path):
-        os.makedirs(fixture.directory(), exist_ok=True)
-        print("building the image for `share` (once) ...", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=fixture.directory(), prefix="building.") as work:
-            made = os.path.join(work, "git.tar")
-            fixture.debootstrap(made, "--include=git")
-            os.rename(made, path)
-    bench.hull("image", "import", path, GIT_IMAGE)
-
-
 def fill_work_tree(directory):
     """Small files, committed, and an archive of it all beside it."""
     tree = os.path.join(directory, "tree")
@@ -215,7 +200,7 @@ def work_tree(bench):
 def run(bench):
     yield from small_tree(bench)
     if shutil.which("git"):
-        git_image(bench)
+        fixture.import_with(bench, "git", GIT_IMAGE, "share")
         yield from work_tree(bench)
 
 

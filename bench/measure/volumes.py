@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """volume: fio on a file of a volume, beside the raw virtio disk of another one in the same guest."""
-import os
-import sys
-import tempfile
 
 from . import fixture
 from .series import Result, interleave
@@ -30,19 +27,6 @@ done
 """ % SIZE
 
 
-def image(bench):
-    """A Debian with fio, made once."""
-    path = os.path.join(fixture.directory(), "fio-%d.tar" % fixture.VERSION)
-    if not os.path.exists(path):
-        os.makedirs(fixture.directory(), exist_ok=True)
-        print("building the image for `volume` (once) ...", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=fixture.directory(), prefix="building.") as work:
-            made = os.path.join(work, "fio.tar")
-            fixture.debootstrap(made, "--include=fio")
-            os.rename(made, path)
-    bench.hull("image", "import", path, IMAGE)
-
-
 def measure(bench, target, job):
     options, column, _ = JOBS[job]
     out, _ = bench.hull("exec", "bench-fio", "fio", "--name=job", "--filename=" + TARGETS[target], "--size=" + SIZE,
@@ -55,7 +39,7 @@ def measure(bench, target, job):
 
 
 def run(bench):
-    image(bench)
+    fixture.import_with(bench, "fio", IMAGE, "volume")
     bench.hull.run("-d", "--privileged", "--name", "bench-fio", "-v", "bench-fs:/fs", "-v", "bench-raw:/raw", IMAGE,
                    "sleep", "100000")
     bench.hull("exec", "bench-fio", "sh", "-c", PREPARE)
