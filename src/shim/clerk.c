@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -365,6 +366,9 @@ static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, c
 struct clerk {
 	int fd; /* owned */
 	pid_t pid;
+	struct loop_source *source; /* owned; NULL: nobody watches, or it is known to be gone */
+	void (*gone)(void *ctx);
+	void *gone_ctx;
 };
 
 int clerk_start(const char *root, const char *uuid, char *program, struct clerk **ret_clerk,
@@ -390,10 +394,27 @@ int clerk_start(const char *root, const char *uuid, char *program, struct clerk 
 	return 0;
 }
 
+static void on_socket(void *ctx, int fd, uint32_t events)
+{
+	struct clerk *clerk = ctx;
+
+	clerk->source = loop_remove(clerk->source);
+	clerk->gone(clerk->gone_ctx);
+}
+
+/* Answers are read by who asked, before the loop goes on: only an end is news. */
+void clerk_watch(struct clerk *clerk, struct loop *loop, void (*gone)(void *ctx), void *ctx)
+{
+	clerk->gone = gone;
+	clerk->gone_ctx = ctx;
+	clerk->source = loop_add_fd(loop, clerk->fd, EPOLLRDHUP, on_socket, clerk);
+}
+
 void clerk_stop(struct clerk *clerk)
 {
 	if (!clerk)
 		return;
+	loop_remove(clerk->source);
 	close(clerk->fd);
 	proc_wait(clerk->pid);
 	free(clerk);

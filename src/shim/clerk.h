@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/loop.h"
 #include "shim/ctl.h"
 #include "store/containers.h"
 #include "store/networks.h"
@@ -29,6 +30,9 @@ struct clerk;
  * puts its own name there. */
 int clerk_start(const char *root, const char *uuid, char *program, struct clerk **ret_clerk,
 		struct err *err);
+/* Calls gone from the loop, once, when the clerk has ended without being stopped. The loop has to
+ * outlive it. */
+void clerk_watch(struct clerk *clerk, struct loop *loop, void (*gone)(void *ctx), void *ctx);
 /* Waits for its end. */
 void clerk_stop(struct clerk *clerk);
 DEFINE_CLEANUP(struct clerk *, clerk_stop)

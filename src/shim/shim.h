@@ -63,6 +63,7 @@ enum event {
 	EVENT_STOP,   /* a client or a signal wants it stopped: stop_signal, stop_timeout_ms */
 	EVENT_CLEAN,  /* the guest's disks are clean */
 	EVENT_GONE,   /* the machine or the channel to it is lost */
+	EVENT_UNTOLD, /* the clerk is gone: what happens from now on cannot be recorded */
 	EVENT_LATE,   /* the phase's deadline passed */
 	EVENT_COUNT
 };
@@ -129,8 +130,8 @@ struct shim {
 /* supervisor.c */
 int shim_run(struct shim *shim, struct err *err);
 void shim_event(struct shim *shim, enum event event);
-/* Sets the state in the row. */
-void shim_set_state(struct shim *shim, enum container_state state);
+/* Sets the state in the row: 0, or what the clerk said. */
+int shim_set_state(struct shim *shim, enum container_state state);
 /* The number of the container's stop signal. */
 uint32_t shim_default_stop_signal(const struct shim *shim);
 

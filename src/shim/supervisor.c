@@ -30,6 +30,7 @@
 #define COLD_START_DEADLINE_MS \
 	180000                  /* the same with a boot in between, emulated, on a busy host */
 #define CLEAN_DEADLINE_MS 30000 /* for the guest to sync and unmount */
+#define TERMINATE_MS 5000       /* for the process, when it is not a client that stops it */
 #define STATUS_NOT_STARTED 125
 #define STATUS_LOST 137 /* the machine went away under the process: as if killed */
 #define BACKOFF_FIRST_MS 100
@@ -40,19 +41,22 @@ static int start_machine(struct shim *shim, struct err *err);
 static void on_undertaker(void *ctx);
 static void end_run(struct shim *shim);
 
-void shim_set_state(struct shim *shim, enum container_state state)
+int shim_set_state(struct shim *shim, enum container_state state)
 {
 	struct err err = { 0 };
+	int r;
 
 	if (shim->launch.files)
-		return; /* what it is to others has not changed */
+		return 0; /* what it is to others has not changed */
 	shim->container->state = state;
 	if (state != CONTAINER_PAUSED)
 		hold_end(shim);
-	if (clerk_set_state(shim->clerk, shim->container, &err) < 0)
+	r = clerk_set_state(shim->clerk, shim->container, &err);
+	if (r < 0)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
 			  err.message);
 	healthcheck_follow(shim);
+	return r;
 }
 
 static void set_failure(struct shim *shim, int code, uint32_t status, const char *message)
@@ -104,7 +108,10 @@ static void act_started(struct shim *shim)
 	shim->started_ms = clock_monotonic_ms();
 	shim->container->started_at = time(NULL);
 	healthcheck_begin(shim);
-	shim_set_state(shim, CONTAINER_RUNNING);
+	if (shim_set_state(shim, CONTAINER_RUNNING) == -EPIPE) {
+		shim_event(shim, EVENT_UNTOLD); /* before anybody hears of a start */
+		return;
+	}
 	relay_started(shim, MSG_PROCESS_MAIN);
 	server_begin_copies(shim);
 	log_timeline("shim: process started");
@@ -129,6 +136,14 @@ static void act_end(struct shim *shim)
 static void act_lost(struct shim *shim)
 {
 	set_failure(shim, -EIO, 125, "the machine ended unexpectedly (see 'hull logs --boot')");
+	act_end(shim);
+}
+
+/* Nobody would be told the truth about it, and nobody could start it again. */
+static void act_end_untold(struct shim *shim)
+{
+	shim->user_stopped = true;
+	set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
 	act_end(shim);
 }
 
@@ -162,6 +177,16 @@ static bool writes_volumes(const struct shim *shim)
 		if (it->slot && !it->read_only)
 			return true;
 	return false;
+}
+
+/* In order, for the sake of its disks. */
+static void act_stop_untold(struct shim *shim)
+{
+	shim->user_stopped = true;
+	set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
+	shim->stop_signal = shim_default_stop_signal(shim);
+	shim->stop_timeout_ms = TERMINATE_MS;
+	act_stop(shim);
 }
 
 /* The main process ended by itself. What it wrote is worth cleaning up for only if somebody can
@@ -199,6 +224,7 @@ static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
 		[EVENT_FAILED] = act_end,
 		[EVENT_EXITED] = act_end,
 		[EVENT_STOP] = act_stop_early,
+		[EVENT_UNTOLD] = act_end_untold,
 		[EVENT_GONE] = act_lost,
 		[EVENT_LATE] = act_start_late,
 	},
@@ -206,10 +232,12 @@ static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
 		[EVENT_FAILED] = act_none,
 		[EVENT_EXITED] = act_exited,
 		[EVENT_STOP] = act_stop,
+		[EVENT_UNTOLD] = act_stop_untold,
 		[EVENT_GONE] = act_lost,
 	},
 	[PHASE_FILES] = {
 		[EVENT_STOP] = act_files_over,
+		[EVENT_UNTOLD] = act_files_over,
 		[EVENT_GONE] = act_lost,
 	},
 	[PHASE_STOPPING] = {
@@ -224,6 +252,7 @@ static void (*const actions[PHASE_COUNT][EVENT_COUNT])(struct shim *shim) = {
 	},
 	[PHASE_BACKOFF] = {
 		[EVENT_STOP] = act_end,
+		[EVENT_UNTOLD] = act_end_untold,
 		[EVENT_LATE] = act_restart,
 	},
 };
@@ -787,9 +816,14 @@ static void on_terminate(void *ctx, int signal, int32_t sender)
 	if (shim->phase == PHASE_ENDED)
 		shim->given_up = true;
 	shim->stop_signal = shim_default_stop_signal(shim);
-	shim->stop_timeout_ms = 5000;
+	shim->stop_timeout_ms = TERMINATE_MS;
 	shim->user_stopped = true;
 	shim_event(shim, EVENT_STOP);
+}
+
+static void on_clerk_gone(void *ctx)
+{
+	shim_event(ctx, EVENT_UNTOLD);
 }
 
 /* Until every client has read what is queued for it, or hung up: a pager may be looked at for
@@ -815,6 +849,7 @@ int shim_run(struct shim *shim, struct err *err)
 	r = server_open(shim, err);
 	if (r < 0)
 		return r;
+	clerk_watch(shim->clerk, shim->loop, on_clerk_gone, shim);
 	first = server_add_client(shim, LAUNCH_FD_CLIENT);
 	r = start_machine(shim, err);
 	if (r < 0) {

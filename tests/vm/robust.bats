@@ -48,6 +48,22 @@ teardown() {
 	run -0 hull exec web true
 }
 
+@test "a killed clerk: what can no longer be recorded is stopped, in order" {
+	hull run -d --name web -v data:/d --restart always busybox sh -c 'trap "echo in order >> /d/file; exit 0" TERM; echo ready; while :; do sleep 0.1; done'
+	logged web ready
+	local shim machine
+	shim=$(shim_of web)
+	machine=$(machine_of web)
+	kill -9 "$(pgrep -x hull-rows -P "$shim")"
+	wait_for_end "$machine" "$shim"
+	assert_equal "$(state_of web)" stopped
+	run -0 hull start web
+	run -0 hull exec web cat /d/file
+	assert_output 'in order'
+	hull delete -f web
+	hull volume delete data
+}
+
 @test "a killed machine is told to whoever is attached" {
 	hull run --name web busybox sh -c 'echo ready; sleep 1000' > out 2> err &
 	local runner=$! machine
@@ -356,4 +372,8 @@ installed_elsewhere() {
 	mv "$HULL_ROOT/containers/$uuid/lost" "$HULL_ROOT/containers/$uuid/ctl"
 	run -0 hull stop -t 0 web
 	wait_for_end "$shim" "$machine"
+}
+
+@test "whatever is killed while it works, the next command tells the truth" {
+	run -0 "${BATS_TEST_DIRNAME}/killer" --seed 3 --rounds 6
 }
