@@ -225,6 +225,7 @@ static int begin_session(struct agent *agent, struct err *err)
 		if (agent->trees[i] < 0)
 			return agent->trees[i];
 	}
+	timeline_point("guest: volumes and shares mounted");
 	r = shares_serve(agent->root_tree, &session->process, err);
 	return r < 0 ? r : mounts_fill_shares(session, err);
 }
@@ -448,7 +449,7 @@ static void end_machine(struct agent *agent)
 	while (agent->processes.count)
 		process_finish(agent->processes.items[0]);
 	stage_dissolve(&agent->stage);
-	if (mounts_release(&err) < 0)
+	if (mounts_release(!agent->session.scratch_is_lost, &err) < 0)
 		log_error("%s", err.message);
 	mux_send_control(agent->mux, MSG_SHUTDOWN_DONE, "", 0);
 	mux_flush(agent->mux, LAST_FLUSH_MS);
@@ -753,7 +754,7 @@ static void on_over(void *ctx, struct process *process)
 	process_free(process);
 	agent->main_over |= is_main;
 	/* The host will ask for an orderly end, or not need one. */
-	if (is_main && !agent->shutting_down)
+	if (is_main && !agent->shutting_down && !agent->session.scratch_is_lost)
 		mounts_sync_begin();
 	if (is_copy && !agent->ending)
 		end_if_empty(agent);

@@ -9,12 +9,12 @@
 #include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "guest/disks.h"
 #include "guest/fill.h"
+#include "guest/mounters.h"
 #include "guest/mounts.h"
 #include "guest/shares.h"
 #include "guest/sys.h"
@@ -35,7 +35,7 @@ static bool early_scratch; /* the disk of EARLY_SERIAL is mounted at SCRATCH */
 static bool early_image;   /* the image is mounted at LOWER */
 static bool early_root;    /* the overlay of both is mounted at ROOT */
 static bool device_mounted[MSG_MOUNTS_MAX];
-static pid_t device_mounter[MSG_MOUNTS_MAX]; /* who mounts it; 0: nobody yet */
+static int device_ticket[MSG_MOUNTS_MAX]; /* of who mounts it; negative: nobody */
 
 int mounts_prepare(struct err *err)
 {
@@ -274,97 +274,63 @@ static int mount_share(const struct msg_mount *message, size_t index, struct err
 	return mounts_clone(place, err);
 }
 
-/* What to give to mount(2). */
-struct device_mount {
-	char device[DISK_PATH_MAX];
-	char type[32];
-	struct sbuf data; /* owned */
-	unsigned long flags;
-};
-
-static int describe_device(const struct msg_mount *message, struct device_mount *mount,
-			   struct err *err)
+static int describe_device(const struct msg_mount *message, size_t index,
+			   struct mounter_order *order, struct err *err)
 {
+	AUTO_SBUF struct sbuf data = { 0 };
 	const char *options = message->options;
 	int r;
 
-	snprintf(mount->type, sizeof(mount->type), "ext4");
-	r = disk_find(message->source, mount->device, err);
+	snprintf(order->type, sizeof(order->type), "ext4");
+	r = disk_find(message->source, order->device, err);
+	if (r == 0)
+		r = make_place(index, false, order->place, err);
 	if (message->type == MSG_MOUNT_BLOCK) {
 		size_t length = strcspn(options, ",");
 
-		snprintf(mount->type, sizeof(mount->type), "%.*s", (int)length, options);
+		snprintf(order->type, sizeof(order->type), "%.*s", (int)length, options);
 		options += length;
 	}
-	mount->flags = mounts_flags(options, 0, &mount->data);
+	order->flags = mounts_flags(options, 0, &data);
 	/* A volume may be mounted elsewhere to be written to; its copy becomes read-only. */
 	if (message->read_only && message->type != MSG_MOUNT_VOLUME)
-		mount->flags |= MS_RDONLY;
+		order->flags |= MS_RDONLY;
+	if (r == 0 && data.length >= sizeof(order->data))
+		return err_set(err, -E2BIG, "the mount options of '%s' are too long",
+			       message->target);
+	snprintf(order->data, sizeof(order->data), "%s", str_or(data.text, ""));
 	return r;
 }
 
-static int mount_device(const struct device_mount *device, const char *place)
-{
-	return mount(device->device, place, device->type, device->flags,
-		     str_or(device->data.text, "")) < 0
-		       ? -errno
-		       : 0;
-}
-
-/* The errno of the process that mounts. */
-static int wait_for(pid_t pid)
-{
-	int status = 0;
-
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
-}
-
-/* Each mount of a disk is tens of milliseconds of work under emulation: they are done beside each
- * other, on all CPUs. What fails here is tried again, and told, when its turn comes. */
+/* Each mount of a disk is tens of milliseconds of work under emulation: they are done beside the
+ * rest. What fails here is tried again, and told, when its turn comes. */
 void mounts_devices_begin(const struct msg_session *session)
 {
-	unsigned cpus = sys_cpu_count();
-	unsigned count = 0;
-
-	for (size_t i = 0; i < session->mount_count && cpus > 1; i++) {
+	for (size_t i = 0; i < session->mount_count; i++) {
 		const struct msg_mount *message = &session->mounts[i];
-		struct device_mount device = { 0 };
-		char place[64];
+		struct mounter_order order = { 0 };
 
+		device_ticket[i] = -ECHILD;
 		if (mounts_is_device(message->type) && message->type != MSG_MOUNT_SHARE &&
-		    make_place(i, false, place, NULL) == 0 &&
-		    describe_device(message, &device, NULL) == 0) {
-			device_mounter[i] = fork();
-			if (device_mounter[i] == 0) {
-				sys_use_cpu((int)(count % cpus));
-				_exit(-mount_device(&device, place));
-			}
-			count++;
-		}
-		sbuf_release(&device.data);
+		    describe_device(message, i, &order, NULL) == 0)
+			device_ticket[i] = mounters_order(&order);
 	}
 }
 
-static int require_device(const struct msg_mount *message, size_t index, const char *place,
-			  struct err *err)
+static int require_device(const struct msg_mount *message, size_t index, struct err *err)
 {
-	struct device_mount device = { 0 };
-	int r = device_mounter[index] > 0 ? wait_for(device_mounter[index]) : -ECHILD;
+	struct mounter_order order = { 0 };
+	int r = device_ticket[index] >= 0 ? mounters_wait(device_ticket[index]) : -ECHILD;
 
 	if (r == 0)
 		return 0;
-	r = describe_device(message, &device, err);
-	if (r == 0) {
-		r = mount_device(&device, place);
-		if (r < 0)
-			err_set(err, r, "cannot mount '%s' (%s) for '%s': %m", message->source,
-				device.type, message->target);
-	}
-	sbuf_release(&device.data);
-	return r;
+	r = describe_device(message, index, &order, err);
+	if (r < 0)
+		return r;
+	r = mounters_mount(&order);
+	return r < 0 ? err_set(err, r, "cannot mount '%s' (%s) for '%s': %m", message->source,
+			       order.type, message->target)
+		     : 0;
 }
 
 int mounts_device(const struct msg_mount *message, size_t index, struct err *err)
@@ -374,12 +340,11 @@ int mounts_device(const struct msg_mount *message, size_t index, struct err *err
 
 	if (message->type == MSG_MOUNT_SHARE)
 		return mount_share(message, index, err);
-	r = make_place(index, false, place, err);
-	if (r == 0)
-		r = require_device(message, index, place, err);
+	r = require_device(message, index, err);
 	if (r < 0)
 		return r;
 	device_mounted[index] = true;
+	snprintf(place, sizeof(place), DEVICE_FORMAT, index);
 	if (message->type == MSG_MOUNT_VOLUME)
 		r = fill_volume(ROOT, message->target, place, err);
 	return r < 0 ? r : mounts_clone(place, err);
@@ -449,28 +414,29 @@ void mounts_sync_begin(void)
 	}
 }
 
-/* The container's namespace may still be going away when its last process has ended. Read-only
- * makes the file system on disk clean even if some mount of it is left. */
-static int release_one(const char *path, bool writable)
+/* Read-only, a file system is clean on disk, and what unmounting it would do beyond that ends with
+ * the machine. The container's namespace may still be going away when its last process has ended.
+ */
+static int release_one(const char *path)
 {
-	int r = 0;
+	int r = -EBUSY;
 
-	for (int i = 0; writable && i < BUSY_RETRIES; i++) {
+	for (int i = 0; i < BUSY_RETRIES && r == -EBUSY; i++) {
 		r = mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0 ? -errno : 0;
-		if (r != -EBUSY)
-			break;
-		poll(NULL, 0, BUSY_RETRY_MS);
+		if (r == -EBUSY)
+			poll(NULL, 0, BUSY_RETRY_MS);
 	}
-	if (umount2(path, MNT_DETACH) < 0 && errno != EINVAL && r == 0)
-		r = -errno;
+	if (r < 0)
+		umount2(path, MNT_DETACH);
 	return r == -EINVAL ? 0 : r; /* was not mounted */
 }
 
-int mounts_release(struct err *err)
+int mounts_release(bool keep_scratch, struct err *err)
 {
 	int first = 0;
 
-	sync();
+	if (keep_scratch)
+		sync();
 	for (size_t i = 0; i < MSG_MOUNTS_MAX; i++) {
 		char place[64];
 		int r;
@@ -478,15 +444,16 @@ int mounts_release(struct err *err)
 		if (!device_mounted[i])
 			continue;
 		snprintf(place, sizeof(place), DEVICE_FORMAT, i);
-		r = release_one(place, true);
+		r = release_one(place);
 		device_mounted[i] = false;
 		if (r < 0 && first == 0)
 			first = err_set(err, r, "cannot unmount '%s': %m", place);
 	}
-	release_one(ROOT, false);
-	int r = release_one(SCRATCH, true);
+	if (!keep_scratch)
+		return first;
+	umount2(ROOT, MNT_DETACH);
+	int r = release_one(SCRATCH);
 	if (r < 0 && first == 0)
 		first = err_set(err, r, "cannot unmount the scratch disk: %m");
-	release_one(LOWER, false);
 	return first;
 }

@@ -28,6 +28,7 @@
 #include "guest/cgroup.h"
 #include "guest/disks.h"
 #include "guest/modules.h"
+#include "guest/mounters.h"
 #include "guest/mounts.h"
 #include "guest/net.h"
 #include "guest/port.h"
@@ -148,6 +149,7 @@ static int boot(struct err *err)
 	cgroup_fd = cgroup_create(err);
 	if (cgroup_fd < 0)
 		return cgroup_fd;
+	mounters_start();
 	r = stage_start(cgroup_fd, &stage, err);
 	if (r < 0)
 		return r;

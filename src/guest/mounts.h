@@ -50,8 +50,9 @@ int mounts_device_copy(size_t index, struct err *err);
 int mounts_attach_devices(const struct msg_session *session, struct err *err);
 /* Starts writing out the scratch disk's data, in the background. */
 void mounts_sync_begin(void);
-/* Writes out and unmounts all of it. 0, or the first failure, after trying everything. */
-int mounts_release(struct err *err);
+/* At the end of the machine: writes out all of it, the scratch disk only if it is kept, and leaves
+ * the disks clean. 0, or the first failure, after trying everything. */
+int mounts_release(bool keep_scratch, struct err *err);
 
 /* Before the template: the directories that the above use, and a first use of each file system. */
 int mounts_prepare(struct err *err);

@@ -344,6 +344,7 @@ void msg_session_encode(const struct msg_session *msg, struct sbuf *out)
 		pack_interface(out, &msg->interfaces[i]);
 	pack_u8(out, msg->rehearse);
 	pack_u8(out, msg->timeline);
+	pack_u8(out, msg->scratch_is_lost);
 	pack_u8(out, msg->has_process);
 	if (msg->has_process)
 		pack_process(out, &msg->process);
@@ -376,6 +377,7 @@ static void unpack_session(struct unpack *in, struct msg_session *msg)
 	unpack_interfaces(in, msg);
 	msg->rehearse = unpack_bool(in);
 	msg->timeline = unpack_bool(in);
+	msg->scratch_is_lost = unpack_bool(in);
 	msg->has_process = unpack_bool(in);
 	if (msg->has_process) {
 		unpack_process(in, &msg->process);

@@ -195,8 +195,9 @@ struct msg_session {
 	struct msg_file *files; /* owned by the decoded message */
 	size_t interface_count; /* NICs beyond them are switched off */
 	struct msg_interface interfaces[MSG_INTERFACES_MAX];
-	bool rehearse; /* on the second CPU: see guest/rehearsal.h */
-	bool timeline; /* tell when each step of the start was reached */
+	bool rehearse;        /* on the second CPU: see guest/rehearsal.h */
+	bool timeline;        /* tell when each step of the start was reached */
+	bool scratch_is_lost; /* at the end: it need not be written out */
 	bool has_process;
 	struct msg_process process; /* the main process, id MSG_PROCESS_MAIN */
 };

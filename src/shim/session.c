@@ -372,6 +372,7 @@ int session_encode(const struct container_config *config, const struct launch *l
 		.interface_count = network->count,
 		.rehearse = rehearse,
 		.timeline = launch->debug,
+		.scratch_is_lost = config->auto_remove && !launch->files,
 		.has_process = !launch->files,
 		.mounts = xcalloc(MSG_MOUNTS_MAX, sizeof(*msg.mounts)),
 	};

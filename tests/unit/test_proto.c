@@ -68,6 +68,7 @@ static struct msg_session session_example(void)
 				  .ipv4_prefix = 24,
 				  .ipv6 = { 0xfd, 0x12, [15] = 4 },
 				  .ipv6_prefix = 64 } },
+		.scratch_is_lost = true,
 		.has_process = true,
 		.process = process_example,
 	};
@@ -140,6 +141,7 @@ static void test_session_round_trip(void **state)
 	assert_int_equal(out.limits.pids, 100);
 	assert_int_equal(out.limits.cpu_quota_percent, 150);
 	assert_true(out.default_masked);
+	assert_true(out.scratch_is_lost);
 	assert_false(out.default_read_only);
 	assert_string_equal(out.masked_paths[0], "/proc/kcore");
 	assert_null(out.read_only_paths[0]);

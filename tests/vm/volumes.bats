@@ -34,6 +34,11 @@ usage_of() {
 	assert_line --index 0 0
 	assert_line --index 1 755:0:0
 	assert_line --index 2 --regexp '509.9G|51[0-2]'
+	# Clean on disk, although its machine was not shut down.
+	run -0 /usr/sbin/dumpe2fs -h "$HULL_ROOT/volumes/data/disk.img"
+	assert_line --regexp '^Filesystem state: +clean$'
+	refute_output --partial needs_recovery
+	run -0 /usr/sbin/e2fsck -fn "$HULL_ROOT/volumes/data/disk.img"
 	run -0 --separate-stderr hull run --rm --mount type=volume,source=data,target=/e/deep,readonly busybox sh -c 'cat /e/deep/f; ! touch /e/deep/g 2> /dev/null'
 	assert_output kept
 	run -0 hull volume inspect data
