@@ -19,6 +19,7 @@ GUEST = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev
 for module in /modules/*.ko; do insmod $module; done
+echo 4096 1048576 > /proc/sys/net/ipv4/tcp_rmem
 until [ -c /dev/vport*p1 ]; do sleep 0.1; done
 exec > $(echo /dev/vport*p1) 2>&1
 for word in $(cat /proc/cmdline); do case $word in bench.*) eval ${word#bench.};; esac; done
@@ -95,7 +96,7 @@ def make_guest(bench, kernel):
 
 class Guest:
     """A machine on one of the networks that carries out `runs` (arguments of iperf3, with / between them) and then serves.
-    A context; waits until it serves."""
+    A context; waits until it serves. What matters for speed is as in hull's machines (vm/launch.c, guest/net.c)."""
 
     def __init__(self, bench, kernel, initramfs, kind, number, runs=()):
         self.kind, self.number, self.helper = kind, number, None
@@ -105,15 +106,17 @@ class Guest:
         os.makedirs(self.directory, exist_ok=True)
         mtu = 1500 if kind == "user" else 65520
         # Not the serial port: without a PIC its interrupt is known to some kernels only.
-        self.qemu = ["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off", "-accel", "tcg", "-cpu", "max", "-m", "512M",
+        self.qemu = ["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off", "-accel", "tcg", "-cpu", "max,erms=off",
+                     "-m", "512M",
                      "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                      "-global", "virtio-mmio.force-legacy=false", "-chardev", "file,id=out,path=/dev/stdout",
                      "-serial", "file:" + os.path.join(self.directory, "console"),
                      "-device", "virtio-serial-device", "-device", "virtserialport,chardev=out",
                      "-kernel", os.path.join(kernel, "vmlinux"), "-initrd", initramfs, "-append",
-                     "console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable tsc_early_khz=2000000 "
+                     "console=ttyS0 quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable tsc_early_khz=2000000 mitigations=off psi=0 "
                      "bench.number=%d bench.mtu=%d bench.seconds=%d bench.runs=%s" % (number, mtu, SECONDS, ",".join(runs))]
-        self.device = ["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:01:%02x,host_mtu=%d" % (number, mtu)]
+        self.device = ["-device", "virtio-net-device,netdev=n0,mac=02:00:00:00:01:%02x,host_mtu=%d,ctrl_vq=off,ctrl_rx=off,"
+                       "ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off" % (number, mtu)]
 
     def start_user(self):
         address = "10.99.1.%d" % self.number

@@ -30,6 +30,11 @@
 #define REQUEST_MAX 8192 /* of all messages of a session */
 #define REQUESTS_MAX 64
 #define ADDRESSES_MAX 64 /* of an interface that is emptied */
+/* The least and the first size of a connection's receive buffer. The kernel's own first size, 128
+ * KiB, is full after one frame of 64 KiB. The uplink does not scale windows, so what is left is
+ * offered in whole segments, which means no window at all, and connections stop until a timer asks
+ * again. */
+#define RECEIVE_BUFFERS "4096 1048576"
 
 /* Between hull-init, the process that sets up, and the container's process. */
 struct order {
@@ -463,6 +468,7 @@ void net_prepare(void)
 	/* What is allowed to everybody in a container: the machine is its own. */
 	sys_write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
 	sys_write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+	sys_write_file("/proc/sys/net/ipv4/tcp_rmem", RECEIVE_BUFFERS);
 	raise_link(fd, "lo");
 	each_nic(fd, move_aside, true);
 	each_nic(fd, prepare_nic, false);

@@ -54,6 +54,7 @@ answers() { # URL TEXT
 		ip -4 route show default; ip -6 route show default
 		cat /sys/class/net/eth0/mtu /sys/class/net/eth0/address /etc/resolv.conf
 		cat /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/ip_unprivileged_port_start
+		cut -f 2 /proc/sys/net/ipv4/tcp_rmem
 		ls /sys/class/net; cat /sys/class/net/eth1/operstate'
 	local v4=${lines[0]} v6=${lines[1]}
 	assert_regex "$v4" '^192\.168\.[0-9]+\.[0-9]+/24$|^10\.[0-9.]+/24$'
@@ -65,10 +66,11 @@ answers() { # URL TEXT
 	assert_line --index 6 "nameserver ${v4%.*}.3"
 	assert_line --index 7 $'0\t2147483647'
 	assert_line --index 8 0
-	assert_line --index 9 eth0
-	assert_line --index 10 eth1 # to join another network with
-	assert_line --index 11 lo
-	assert_line --index 12 down
+	assert_line --index 9 1048576 # room for many frames of 64 KiB
+	assert_line --index 10 eth0
+	assert_line --index 11 eth1 # to join another network with
+	assert_line --index 12 lo
+	assert_line --index 13 down
 }
 
 @test "none is the loopback and nothing else" {
