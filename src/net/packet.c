@@ -7,6 +7,8 @@
 
 #define IPV6_HEADER_SIZE 40
 #define EXTENSIONS_MAX 8 /* of one packet; real ones have one or two */
+#define TCP_HEADER_SIZE 20
+#define TCP_NO_OPERATION 1
 #define ND_OPTION_SOURCE 1
 #define ND_OPTION_TARGET 2
 
@@ -440,6 +442,17 @@ static uint32_t sum_ends(const uint8_t *addresses, size_t addresses_size, const 
 	return sum_bytes(sum_bytes(0, tcp, 4), addresses, addresses_size);
 }
 
+/* RFC 1624: ~(~checksum + ~before + after), where before and after are sums that sum_fold folds: it
+ * gives the complement. */
+static uint16_t checksum_updated(uint16_t checksum, uint32_t before, uint32_t after)
+{
+	uint32_t sum = (uint16_t)~checksum;
+
+	sum += sum_fold(before);
+	sum += (uint16_t)~sum_fold(after);
+	return sum_fold(sum);
+}
+
 /* The segment behind the header at ip, which is there already with its addresses at `addresses`. */
 static size_t copy_segment(uint8_t *tcp, const uint8_t *addresses, size_t addresses_size,
 			   uint16_t source_port, uint16_t target_port, const struct packet *segment)
@@ -448,17 +461,26 @@ static size_t copy_segment(uint8_t *tcp, const uint8_t *addresses, size_t addres
 	bool v4 = segment->kind == PACKET_IPV4;
 	size_t size = segment->end - segment->transport;
 	uint32_t before = sum_ends(segment->frame + ETH_HLEN + (v4 ? 12 : 8), v4 ? 8 : 32, old);
-	uint32_t sum;
 
 	memcpy(tcp, old, size);
 	packet_put16(tcp, source_port);
 	packet_put16(tcp + 2, target_port);
-	/* RFC 1624: ~(~sum + ~before + after); sum_fold gives the complement. */
-	sum = (uint16_t)~packet_get16(old + 16);
-	sum += sum_fold(before);
-	sum += (uint16_t)~sum_fold(sum_ends(addresses, addresses_size, tcp));
-	packet_put16(tcp + 16, sum_fold(sum));
+	packet_put16(tcp + 16, checksum_updated(packet_get16(old + 16), before,
+						sum_ends(addresses, addresses_size, tcp)));
 	return size;
+}
+
+size_t packet_make_optionless(uint8_t *out, const struct packet *packet)
+{
+	const uint8_t *old = packet->frame + packet->transport + TCP_HEADER_SIZE;
+	size_t size = (packet->frame[packet->transport + 12] >> 4) * 4u - TCP_HEADER_SIZE;
+	uint8_t *tcp = out + packet->transport;
+
+	memcpy(out, packet->frame, packet->end);
+	memset(tcp + TCP_HEADER_SIZE, TCP_NO_OPERATION, size);
+	packet_put16(tcp + 16, checksum_updated(packet_get16(tcp + 16), sum_bytes(0, old, size),
+						sum_bytes(0, tcp + TCP_HEADER_SIZE, size)));
+	return packet->end;
 }
 
 size_t packet_make_tcp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],

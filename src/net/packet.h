@@ -114,6 +114,9 @@ size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
 			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
 			const struct packet *segment);
+/* The frame of a TCP segment, whole, without the segment's options: there is padding in their
+ * place. packet->end bytes; a checksum that was wrong is wrong still. */
+size_t packet_make_optionless(uint8_t *out, const struct packet *packet);
 /* The checksum of a header of IPv4 without options. */
 void packet_set_checksum4(uint8_t *ip);
 /* Headers before a UDP payload that is there already, at out + PACKET_UDP_HEADERS4 or 6. Ports in

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/guard.h"
+#include "net/openings.h"
 #include "net/quota.h"
 #include "net/ring.h"
 
@@ -36,6 +37,7 @@ struct port {
 	uint64_t flood_second;
 	unsigned flooded; /* in that second */
 	struct quota quota;
+	struct openings openings;
 };
 
 struct net_switch {
@@ -114,6 +116,11 @@ const struct port_counters *port_counters(const struct port *port)
 bool port_may_open(struct port *port, const struct packet *packet, size_t sockets, size_t most)
 {
 	return quota_takes(&port->quota, packet, sockets, most);
+}
+
+bool port_repeats(struct port *port, const struct packet *packet)
+{
+	return openings_repeats(&port->openings, packet);
 }
 
 bool port_is_tap(const struct port *port)

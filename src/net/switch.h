@@ -59,6 +59,8 @@ const struct port_counters *port_counters(const struct port *port);
 bool port_is_tap(const struct port *port);
 /* Whether a packet of a member to the outside is within its quota (net/quota.h). */
 bool port_may_open(struct port *port, const struct packet *packet, size_t sockets, size_t most);
+/* Whether a member's SYN-ACK, a whole segment, repeats one (net/openings.h). */
+bool port_repeats(struct port *port, const struct packet *packet);
 /* Counts a frame that a member sent in vain. */
 void port_refuse(struct port *port);
 /* Sends a frame that netd made, or that came from the uplink. */

@@ -389,6 +389,17 @@ static bool is_dns(const struct uplink *uplink, const struct packet *packet)
 	       packet->destination4.s_addr == uplink->netd->config.names.s_addr;
 }
 
+/* libslirp takes the options of a SYN as the beginning of a connection, whenever they come, and
+ * forgets what it has to send and to write: a client's request was lost when the member repeated
+ * its SYN-ACK (tcp_mss in libslirp 4.7). Without them the repetition does what it is for. */
+static bool forgets_data(struct port *from, const struct packet *packet)
+{
+	const uint8_t syn_ack = PACKET_TCP_SYN | PACKET_TCP_ACK;
+
+	return packet->protocol == IPPROTO_TCP && packet->first && !packet->fragment &&
+	       (packet->tcp_flags & syn_ack) == syn_ack && port_repeats(from, packet);
+}
+
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet)
 {
 	if (!port_may_open(from, packet, uplink->slot_count, uplink->sockets_max)) {
@@ -396,7 +407,11 @@ void uplink_input(struct uplink *uplink, struct port *from, const struct packet 
 		return;
 	}
 	uplink->touched = true;
-	slirp_input(uplink->slirp, packet->frame, (int)packet->size);
+	if (!forgets_data(from, packet))
+		slirp_input(uplink->slirp, packet->frame, (int)packet->size);
+	else if (packet->end <= sizeof(uplink->frame))
+		slirp_input(uplink->slirp, uplink->frame,
+			    (int)packet_make_optionless(uplink->frame, packet));
 	/* libslirp has connected to the name server's socket if this frame completed a connection,
 	 * and would wait if many were not accepted. */
 	if (is_dns(uplink, packet))

@@ -353,6 +353,91 @@ static void send_out6(const struct machine *machine, const char *to, uint16_t po
 		   packet_make_udp6(frame, machine->mac, gateway_mac, &from6, &to6, 1000, port, 4));
 }
 
+static uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)packet_get16(p) << 16 | packet_get16(p + 2);
+}
+
+static void put32(uint8_t *p, uint32_t value)
+{
+	packet_put16(p, (uint16_t)(value >> 16));
+	packet_put16(p + 2, (uint16_t)value);
+}
+
+/* A segment of 24 bytes, with the option of the longest segment, that answers the SYN of that
+ * number. */
+static void answer_syn(const struct machine *machine, const struct packet *syn, uint32_t number)
+{
+	uint8_t frame[PACKET_UDP_HEADERS4 + 16], *ip = frame + ETH_HLEN, *tcp = ip + 20;
+	uint32_t sum = IPPROTO_TCP + 24;
+
+	packet_make_udp4(frame, machine->mac, gateway_mac, syn->destination4, syn->source4,
+			 syn->destination_port, syn->source_port, 16);
+	ip[9] = IPPROTO_TCP;
+	packet_set_checksum4(ip);
+	put32(tcp + 4, 1000);
+	put32(tcp + 8, number + 1);
+	packet_put16(tcp + 12, 6 << 12 | PACKET_TCP_SYN | PACKET_TCP_ACK);
+	packet_put16(tcp + 14, 65000); /* window */
+	put32(tcp + 16, 0);
+	put32(tcp + 20, 2 << 24 | 4 << 16 | 1460);
+	for (size_t i = 0; i < 32; i += 2) /* from the addresses on */
+		sum += packet_get16(ip + 12 + i);
+	packet_put16(tcp + 16, (uint16_t) ~(sum % 0xffff));
+	send_frame(machine, frame, sizeof(frame));
+}
+
+/* Waits for a segment with all of the flags, and data if data is given. */
+static struct packet next_segment(const struct machine *machine, uint8_t flags, const char *data)
+{
+	static uint8_t frame[PACKET_FRAME_MAX + 1];
+	uint64_t end_ms = clock_monotonic_ms() + 4 * (uint64_t)WAIT_MS;
+
+	while (clock_monotonic_ms() < end_ms) {
+		size_t size = next_frame(machine, frame, WAIT_MS);
+		struct packet packet;
+
+		if (size == 0 || packet_parse(frame, size, &packet) < 0 ||
+		    packet.protocol != IPPROTO_TCP || (packet.tcp_flags & flags) != flags)
+			continue;
+		if (!data || (size == packet.transport + 20 + strlen(data) &&
+			      memcmp(frame + packet.transport + 20, data, strlen(data)) == 0))
+			return packet;
+	}
+	fail_msg("no such segment came");
+	return (struct packet){ 0 };
+}
+
+/* A system whose program is slow to accept forgets what came, and says SYN-ACK once more. */
+static void test_what_a_client_said_outlives_a_second_syn_ack(void **state)
+{
+	struct net_spec spec = spec_in(*state);
+	struct net_rule rule = {
+		.protocol = NET_TCP, .address = "127.0.0.1", .container_port = 80, .count = 1
+	};
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = address_of("127.0.0.1") };
+	AUTO_CLOSE int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct packet syn;
+	struct machine a;
+	uint32_t number;
+
+	machine_start(&a, &spec, 10);
+	assert_int_equal(net_client_publish(a.client, &rule, 1, NULL), 0);
+	in.sin_port = htons(rule.host_port);
+	assert_int_equal(connect(sock, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(send(sock, "request", 7, 0), 7);
+	syn = next_segment(&a, PACKET_TCP_SYN, NULL);
+	assert_int_equal(syn.destination_port, 80);
+	number = get32(syn.frame + syn.transport + 4);
+	answer_syn(&a, &syn, number);
+	next_segment(&a, PACKET_TCP_ACK, "request");
+	answer_syn(&a, &syn, number);
+	next_segment(&a, PACKET_TCP_ACK, "");
+	next_segment(&a, PACKET_TCP_ACK, "request");
+	machine_stop(&a);
+	wait_down(*state);
+}
+
 /* All roads to the host's loopback that libslirp knows, against a socket there. The one that is
  * allowed comes last, so that the others would have been seen. */
 static void test_host_is_reached_as_allowed_alone(void **state)
@@ -499,6 +584,7 @@ int main(void)
 		TEST_IN_DIR(test_garbage_and_floods_hurt_nobody_else),
 		TEST_IN_DIR(test_slow_reader_loses_its_own_frames_alone),
 		TEST_IN_DIR(test_host_is_reached_as_allowed_alone),
+		TEST_IN_DIR(test_what_a_client_said_outlives_a_second_syn_ack),
 		TEST_IN_DIR(test_process_is_confined_and_small),
 		TEST_IN_DIR(test_one_process_however_many_start_it),
 		TEST_IN_DIR(test_members_join_again_after_a_kill),
