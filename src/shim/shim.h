@@ -6,6 +6,8 @@
  *that hangs on it: the log, the clients on the control socket, the row's state. It is one loop:
  *
  *	supervisor.c	phases of the container's life, a table of phase × event → action
+ *	machine.c	the machine of one run: put together, started, freed
+ *	guest.c		what its guest says, and where that goes
  *	relay.c		processes of the guest and the clients attached to them: bytes both ways
  *	server.c	the control socket: who asks what, and the answers
  *	bulk.c		the memory that copies of files pass through
@@ -135,10 +137,26 @@ int shim_set_state(struct shim *shim, enum container_state state);
 /* The number of the container's stop signal. */
 uint32_t shim_default_stop_signal(const struct shim *shim);
 
-/* The session that its guest is told, as of now. */
-int shim_encode_session(const struct shim *shim, struct sbuf *out, struct err *err);
+/* Why it does not run, or did not start; the first reason stays. */
+void shim_set_failure(struct shim *shim, int code, uint32_t status, const char *message);
 /* Ends this run, the machine being saved; message is what attached clients are told. */
 void shim_end_suspended(struct shim *shim, const char *message);
+
+/* machine.c */
+/* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */
+int machine_start(struct shim *shim, struct err *err);
+/* Whether it has a volume that is not read-only. */
+bool machine_writes_volumes(const struct shim *shim);
+/* Ends it, from inside its own or its channel's callback: freed by the undertaker, when that has
+ * returned. */
+void machine_retire(struct shim *shim);
+/* Frees what was retired. */
+void machine_bury(struct shim *shim);
+/* The session that its guest is told, as of now. */
+int shim_encode_session(const struct shim *shim, struct sbuf *out, struct err *err);
+
+/* guest.c: the channel's end; its ctx is the shim. */
+extern const struct mux_ops guest_ops;
 
 /* state.c */
 /* Requests of clients. */

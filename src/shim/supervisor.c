@@ -18,12 +18,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "proto/msg.h"
-#include "proto/msg_state.h"
-#include "proto/top.h"
 #include "shim/hold.h"
-#include "shim/session.h"
-#include "shim/shares.h"
-#include "shim/socket_relays.h"
 #include "shim/volume_files.h"
 
 #define START_DEADLINE_MS 30000 /* from the restored machine to the process's start */
@@ -37,8 +32,7 @@
 #define BACKOFF_MAX_MS 60000
 #define STABLE_MS 10000 /* a run of this length resets the back-off */
 
-static int start_machine(struct shim *shim, struct err *err);
-static void on_undertaker(void *ctx);
+static int begin_run(struct shim *shim, struct err *err);
 static void end_run(struct shim *shim);
 
 int shim_set_state(struct shim *shim, enum container_state state)
@@ -59,7 +53,7 @@ int shim_set_state(struct shim *shim, enum container_state state)
 	return r;
 }
 
-static void set_failure(struct shim *shim, int code, uint32_t status, const char *message)
+void shim_set_failure(struct shim *shim, int code, uint32_t status, const char *message)
 {
 	if (shim->failure.code)
 		return;
@@ -135,7 +129,8 @@ static void act_end(struct shim *shim)
 
 static void act_lost(struct shim *shim)
 {
-	set_failure(shim, -EIO, 125, "the machine ended unexpectedly (see 'hull logs --boot')");
+	shim_set_failure(shim, -EIO, 125,
+			 "the machine ended unexpectedly (see 'hull logs --boot')");
 	act_end(shim);
 }
 
@@ -143,14 +138,14 @@ static void act_lost(struct shim *shim)
 static void act_end_untold(struct shim *shim)
 {
 	shim->user_stopped = true;
-	set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
+	shim_set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
 	act_end(shim);
 }
 
 static void act_start_late(struct shim *shim)
 {
-	set_failure(shim, -ETIMEDOUT, 125,
-		    "the machine did not answer in time (see 'hull logs --boot')");
+	shim_set_failure(shim, -ETIMEDOUT, 125,
+			 "the machine did not answer in time (see 'hull logs --boot')");
 	if (shim->template_used && !state_is_restore(shim))
 		template_discard(&shim->template);
 	act_end(shim);
@@ -158,7 +153,7 @@ static void act_start_late(struct shim *shim)
 
 static void act_stop_early(struct shim *shim)
 {
-	set_failure(shim, -ECANCELED, 125, "stopped while it was starting");
+	shim_set_failure(shim, -ECANCELED, 125, "stopped while it was starting");
 	act_end(shim);
 }
 
@@ -171,19 +166,11 @@ static void act_stop(struct shim *shim)
 	send_shutdown(shim, shim->stop_signal, shim->stop_timeout_ms);
 }
 
-static bool writes_volumes(const struct shim *shim)
-{
-	VEC_EACH (&shim->launch.volumes, it)
-		if (it->slot && !it->read_only)
-			return true;
-	return false;
-}
-
 /* In order, for the sake of its disks. */
 static void act_stop_untold(struct shim *shim)
 {
 	shim->user_stopped = true;
-	set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
+	shim_set_failure(shim, -EPIPE, 125, "the process that writes its row is gone");
 	shim->stop_signal = shim_default_stop_signal(shim);
 	shim->stop_timeout_ms = TERMINATE_MS;
 	act_stop(shim);
@@ -193,7 +180,7 @@ static void act_stop_untold(struct shim *shim)
  * start or read it again. */
 static void act_exited(struct shim *shim)
 {
-	if (shim->container->config.auto_remove && !writes_volumes(shim)) {
+	if (shim->container->config.auto_remove && !machine_writes_volumes(shim)) {
 		act_end(shim);
 		return;
 	}
@@ -205,14 +192,14 @@ static void act_restart(struct shim *shim)
 {
 	struct err err = { 0 };
 
-	on_undertaker(shim); /* on a busy host the last machine may still be there */
+	machine_bury(shim); /* on a busy host the last one may still be there */
 	if (nets_changed(shim->nets))
 		shim->nets = nets_close(shim->nets);
 	shim->restarts++;
 	state_forget(shim);
 	shim->launch.scratch_slot = LAUNCH_SCRATCH_USED;
-	if (start_machine(shim, &err) < 0) {
-		set_failure(shim, err.code, 125, err.message);
+	if (begin_run(shim, &err) < 0) {
+		shim_set_failure(shim, err.code, 125, err.message);
 		act_end(shim);
 	}
 }
@@ -265,363 +252,10 @@ void shim_event(struct shim *shim, enum event event)
 		action(shim);
 }
 
-/* --- the guest --- */
+/* --- a run --- */
 
-static int on_started(struct shim *shim, const uint8_t *data, size_t size)
+static int begin_run(struct shim *shim, struct err *err)
 {
-	struct msg_started started;
-	int r = msg_started_decode(data, size, &started);
-
-	if (r < 0)
-		return r;
-	/* A machine for files has none, and would not end with its clients if it had. */
-	if (started.process == MSG_PROCESS_MAIN && shim->launch.files)
-		return -EPROTO;
-	if (started.process == MSG_PROCESS_MAIN)
-		shim_event(shim, EVENT_STARTED);
-	else
-		relay_started(shim, started.process);
-	return 0;
-}
-
-static int on_failed(struct shim *shim, const uint8_t *data, size_t size)
-{
-	struct msg_failed failed;
-	int r = msg_failed_decode(data, size, &failed);
-	struct failure failure = { 0 };
-
-	if (r < 0)
-		return r;
-	failure.status = failed.status;
-	failure.code = failed.status == 127 ? -ENOENT : failed.status == 126 ? -EACCES : -EIO;
-	snprintf(failure.message, sizeof(failure.message), "%s", failed.message);
-	err_sanitize(failure.message);
-	if (failed.process > MSG_PROCESS_MAIN) {
-		healthcheck_failed(shim, failed.process, &failure);
-		relay_failed(shim, failed.process, &failure);
-		return 0;
-	}
-	if (shim->phase != PHASE_STARTING)
-		return -EPROTO;
-	shim->failure = failure;
-	shim->main_status = failed.status;
-	shim_event(shim, EVENT_FAILED);
-	return 0;
-}
-
-static int on_exited(struct shim *shim, const uint8_t *data, size_t size)
-{
-	struct msg_exited exited;
-	int r = msg_exited_decode(data, size, &exited);
-
-	if (r < 0)
-		return r;
-	if (exited.process != MSG_PROCESS_MAIN) {
-		healthcheck_exited(shim, exited.process, exited.status);
-		relay_exited(shim, exited.process, exited.status, exited.oom_killed);
-		return 0;
-	}
-	if (shim->main_exited)
-		return -EPROTO;
-	log_timeline("shim: process exited");
-	shim->main_exited = true;
-	shim->main_status = exited.status;
-	shim->oom_killed = exited.oom_killed;
-	shim_event(shim, EVENT_EXITED);
-	return 0;
-}
-
-static int on_timeline(struct shim *shim, const uint8_t *data, size_t size)
-{
-	struct msg_timeline timeline;
-	int r = msg_timeline_decode(data, size, &timeline);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < timeline.count; i++)
-		log_debug("%8.1f ms  after the session came, %s",
-			  (double)timeline.points[i].ns / 1e6, timeline.points[i].name);
-	return 0;
-}
-
-static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
-{
-	struct shim *shim = ctx;
-	struct msg_stats stats;
-	struct msg_top top;
-
-	switch (type) {
-	case MSG_SESSION_DONE:
-		shim_event(shim, EVENT_READY);
-		return 0;
-	case MSG_HELLO:
-	case MSG_PONG:
-	case MSG_OOM:
-		return 0;
-	case MSG_TIMELINE:
-		return on_timeline(shim, payload, size);
-	case MSG_STARTED:
-		return on_started(shim, payload, size);
-	case MSG_FAILED:
-		return on_failed(shim, payload, size);
-	case MSG_EXITED:
-		return on_exited(shim, payload, size);
-	case MSG_FROZEN:
-		return state_frozen(shim);
-	case MSG_REFUSED:
-		return state_refused(shim, payload, size);
-	case MSG_SHUTDOWN_DONE:
-		shim_event(shim, EVENT_CLEAN);
-		return 0;
-	case MSG_INTERFACE_DONE:
-		return connect_done(shim, payload, size);
-	case MSG_STATS_REPLY:
-		if (msg_stats_decode(payload, size, &stats) < 0)
-			return -EPROTO;
-		server_stats_reply(shim, payload, size);
-		return 0;
-	case MSG_TOP_REPLY:
-		if (msg_top_decode(payload, size, &top) < 0)
-			return -EPROTO;
-		msg_top_release(&top);
-		server_top_reply(shim, payload, size);
-		return 0;
-	case MSG_SOCKET_OPEN:
-	case MSG_SOCKET_CLOSE:
-		return sockets_control(socket_relays_sockets(shim->socket_relays), type, payload,
-				       size);
-	default:
-		return -EPROTO;
-	}
-}
-
-static void guest_data(void *ctx, uint32_t stream, const uint8_t *data, size_t size)
-{
-	struct shim *shim = ctx;
-
-	if (sockets_owns(stream))
-		sockets_data(socket_relays_sockets(shim->socket_relays), stream, data, size);
-	else
-		relay_guest_data(shim, stream, data, size);
-}
-
-static void guest_eof(void *ctx, uint32_t stream)
-{
-	struct shim *shim = ctx;
-
-	if (sockets_owns(stream))
-		sockets_eof(socket_relays_sockets(shim->socket_relays), stream);
-	else
-		relay_guest_eof(shim, stream);
-}
-
-static void guest_reset(void *ctx, uint32_t stream)
-{
-	struct shim *shim = ctx;
-
-	if (sockets_owns(stream))
-		sockets_reset(socket_relays_sockets(shim->socket_relays), stream);
-	else
-		relay_guest_reset(shim, stream);
-}
-
-static void guest_writable(void *ctx, uint32_t stream)
-{
-	struct shim *shim = ctx;
-
-	if (sockets_owns(stream))
-		sockets_writable(socket_relays_sockets(shim->socket_relays), stream);
-	else
-		relay_guest_writable(shim, stream);
-}
-
-static void guest_closed(void *ctx, int error)
-{
-	struct shim *shim = ctx;
-
-	if (error == -EPROTO)
-		set_failure(shim, -EPROTO, 125, "the guest broke the protocol");
-	shim_event(shim, EVENT_GONE);
-}
-
-static const struct mux_ops guest_ops = {
-	.control = guest_control,
-	.data = guest_data,
-	.eof = guest_eof,
-	.reset = guest_reset,
-	.writable = guest_writable,
-	.closed = guest_closed,
-};
-
-/* --- the machine --- */
-
-/* QEMU holds the machine when the host's disk is full: nothing is lost, and going on tries again.
- */
-static void hold_for_disk(struct shim *shim)
-{
-	if (shim->phase != PHASE_RUNNING) {
-		set_failure(shim, -ENOSPC, 125, "the host's disk is full");
-		shim_event(shim, EVENT_GONE); /* what was to be written last cannot be */
-		return;
-	}
-	hold_begin(shim);
-}
-
-static void vm_event(void *ctx, const char *name)
-{
-	struct shim *shim = ctx;
-
-	if (str_eq(name, "disk-full")) {
-		hold_for_disk(shim);
-		return;
-	}
-	if (str_eq(name, "panic"))
-		set_failure(shim, -EIO, 125,
-			    "the guest's kernel panicked (see 'hull logs --boot')");
-	if (!str_eq(name, "reset"))
-		shim_event(shim, EVENT_GONE);
-}
-
-static void vm_exited(void *ctx, int status)
-{
-	shim_event(ctx, EVENT_GONE);
-}
-
-static const struct vm_ops vm_ops = { .event = vm_event, .exited = vm_exited };
-
-/* Under emulation a guest starts sooner if its second CPU works ahead; on a busy host that costs
- * next to nothing (docs/decisions/0005). Otherwise there is nothing to be translated ahead. */
-static bool is_worth_rehearsing(const struct shim *shim)
-{
-	return str_eq(shim->launch.accel, "tcg") && shim->launch.vcpus > 1;
-}
-
-int shim_encode_session(const struct shim *shim, struct sbuf *out, struct err *err)
-{
-	struct session_network network;
-
-	nets_describe(shim->nets, &network);
-	return session_encode(&shim->container->config, &shim->launch, &network,
-			      is_worth_rehearsing(shim), out, err);
-}
-
-static int send_session(struct shim *shim, struct err *err)
-{
-	AUTO_SBUF struct sbuf out = { 0 };
-	int r = shim_encode_session(shim, &out, err);
-
-	if (r < 0)
-		return r;
-	if (!shim->launch.files)
-		relay_add_main(shim);
-	r = mux_send_control(shim->guest, MSG_SESSION, out.text, out.length);
-	if (r == 0)
-		mux_flush(shim->guest, 0);
-	if (r < 0)
-		return err_set(err, r, "cannot talk to the guest: %m");
-	return 0;
-}
-
-static int boot(struct shim *shim, bool use_template, struct err *err)
-{
-	const struct container_config *config = &shim->container->config;
-	AUTO_FREE char *dir = launch_container_dir(shim->launch.root, shim->launch.uuid);
-	AUTO_FREE char *scratch = path_join(dir, "scratch.img");
-	AUTO_FREE char *layers = path_join(shim->launch.root, "layers");
-	AUTO_FREE char *disks = path_join(shim->launch.root, "disks");
-	AUTO_FREE char *console = path_join(dir, "boot.log");
-	AUTO_FREE char *emulator_log = path_join(dir, "vm.log");
-	struct vm_options options = {
-		.shape = launch_shape(&shim->launch),
-		.template = use_template ? &shim->template : NULL,
-		.work_dir = dir,
-		.disks[0] = { shim->launch.root_disk, VM_DISK_VMDK },
-		.extent_dirs = { layers, disks },
-		.console_path = console,
-		.log_path = emulator_log,
-	};
-	int r;
-
-	for (size_t i = 0; i < nets_count(shim->nets); i++)
-		options.nics[i].fd = nets_nic(shim->nets, i);
-	options.disks[shim->launch.scratch_slot] = (struct vm_disk){ scratch, VM_DISK_RAW };
-	VEC_EACH (&shim->launch.volumes, it)
-		if (it->slot)
-			options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
-	r = shares_start(&shim->launch, config, emulator_log, &shim->shares, err);
-	if (r < 0)
-		return r;
-	options.files_fd = shim->shares.channel;
-	options.bulk_fd = bulk_fd(shim->bulk);
-	r = vm_spawn(&options, &shim->vm, err);
-	if (shim->shares.channel > 0)
-		close(shim->shares.channel);
-	shim->shares.channel = 0;
-	if (r < 0)
-		return r;
-	log_timeline("shim: emulator spawned");
-	/* While the emulator starts: a network that cannot be joined, or a port that is taken, is
-	 * the start's failure. */
-	r = nets_join(shim->nets, shim->loop, err);
-	if (r < 0)
-		return r;
-	log_timeline("shim: networks joined");
-	shim->template_used = use_template;
-	shim->guest = mux_new(shim->loop, vm_take_agent(shim->vm), false, &guest_ops, shim);
-	if (!shim->launch.files)
-		r = socket_relays_start(shim->loop, shim->guest, config, &shim->launch,
-					&shim->socket_relays, err);
-	/* Waits in the socket until the guest runs: nothing is lost in between. */
-	if (r == 0 && !state_is_restore(shim))
-		r = send_session(shim, err);
-	if (r == 0)
-		r = vm_run(shim->vm, err);
-	if (r == 0 && state_is_restore(shim))
-		r = state_rejoin(shim, err);
-	if (r < 0)
-		return r;
-	log_timeline("shim: machine runs");
-	return 0;
-}
-
-static void free_machine(struct shim *shim)
-{
-	relay_clear(shim);
-	shim->socket_relays = socket_relays_end(shim->socket_relays);
-	shim->guest = mux_free(shim->guest);
-	shim->vm = vm_free(shim->vm);
-	shares_end(&shim->shares);
-}
-
-/* As free_machine, from inside the machine's or the channel's own callback: freed when that
- * returned. */
-static void retire_machine(struct shim *shim)
-{
-	relay_clear(shim);
-	shim->socket_relays = socket_relays_end(shim->socket_relays);
-	if (!shim->guest && !shim->vm)
-		return; /* between runs; the last one may not be buried yet */
-	shim->retired_guest = TAKE_PTR(shim->guest);
-	shim->retired_vm = TAKE_PTR(shim->vm);
-	shim->retired_shares = shim->shares;
-	shim->shares = (struct shares){ 0 };
-	loop_arm(shim->undertaker, 0);
-}
-
-/* On a busy host the next machine may be there already: nothing of that is touched. */
-static void on_undertaker(void *ctx)
-{
-	struct shim *shim = ctx;
-
-	shim->retired_guest = mux_free(shim->retired_guest);
-	shim->retired_vm = vm_free(shim->retired_vm);
-	shares_end(&shim->retired_shares);
-}
-
-/* Brings the machine up and sends the session. Blocks while the emulator loads; clients wait. */
-static int start_machine(struct shim *shim, struct err *err)
-{
-	bool use_template = shim->has_template;
 	int r;
 
 	shim->phase = PHASE_STARTING;
@@ -630,30 +264,13 @@ static int start_machine(struct shim *shim, struct err *err)
 	shim->main_status = STATUS_NOT_STARTED;
 	shim->next_process_id = MSG_PROCESS_MAIN + 1;
 	shim->interfaces_pending = 0;
-	r = shim->bulk ? 0 : bulk_new(&shim->bulk, err);
+	r = machine_start(shim, err);
 	if (r < 0)
 		return r;
-	r = shim->nets || shim->launch.files
-		    ? 0
-		    : nets_open(&shim->launch, shim->clerk, &shim->nets, err);
-	if (r == 0)
-		r = boot(shim, use_template, err);
-	if (r == -ESTALE && use_template && !state_is_restore(shim)) {
-		log_warning("container=%s template discarded: %s", shim->container->config.id,
-			    err ? err->message : "");
-		free_machine(shim);
-		template_discard(&shim->template);
-		shim->has_template = use_template = false;
-		r = boot(shim, false, err);
-	}
-	if (r < 0) {
-		free_machine(shim);
-		return r;
-	}
-	vm_watch(shim->vm, shim->loop, &vm_ops, shim);
 	/* A volume may have to be filled first. */
-	loop_arm(shim->deadline, use_template && !writes_volumes(shim) ? START_DEADLINE_MS
-								       : COLD_START_DEADLINE_MS);
+	loop_arm(shim->deadline, shim->template_used && !machine_writes_volumes(shim)
+					 ? START_DEADLINE_MS
+					 : COLD_START_DEADLINE_MS);
 	return 0;
 }
 
@@ -761,7 +378,7 @@ static void end_for_good(struct shim *shim)
 		server_close(shim);
 		if (shim->vm)
 			vm_kill(shim->vm);
-		retire_machine(shim);
+		machine_retire(shim);
 		clerk_remove_volumes(shim->clerk);
 		remove_container(shim);
 	} else {
@@ -775,7 +392,7 @@ static void end_for_good(struct shim *shim)
 		close(TAKE_FD(shim->lock_fd));
 		server_close(shim);
 		tell_clients(shim);
-		retire_machine(shim);
+		machine_retire(shim);
 	}
 	loop_quit(shim->loop, 0);
 }
@@ -783,7 +400,7 @@ static void end_for_good(struct shim *shim)
 void shim_end_suspended(struct shim *shim, const char *message)
 {
 	shim->suspended = true;
-	set_failure(shim, -ECANCELED, 125, message);
+	shim_set_failure(shim, -ECANCELED, 125, message);
 	act_end(shim);
 }
 
@@ -799,9 +416,15 @@ static void end_run(struct shim *shim)
 	fill_end(shim, shim->container);
 	shim_set_state(shim, CONTAINER_RUNNING);
 	tell_clients(shim);
-	retire_machine(shim);
+	machine_retire(shim);
 	shim->phase = PHASE_BACKOFF;
 	loop_arm(shim->deadline, backoff_ms(shim));
+}
+
+/* On a busy host the next machine may be there already: nothing of that is touched. */
+static void on_undertaker(void *ctx)
+{
+	machine_bury(ctx);
 }
 
 static void on_deadline(void *ctx)
@@ -851,10 +474,10 @@ int shim_run(struct shim *shim, struct err *err)
 		return r;
 	clerk_watch(shim->clerk, shim->loop, on_clerk_gone, shim);
 	first = server_add_client(shim, LAUNCH_FD_CLIENT);
-	r = start_machine(shim, err);
+	r = begin_run(shim, err);
 	if (r < 0) {
 		/* Told as any other end, so that the row and the lock come first. */
-		set_failure(shim, r, STATUS_NOT_STARTED, err->message);
+		shim_set_failure(shim, r, STATUS_NOT_STARTED, err->message);
 		act_end(shim);
 		r = 0;
 	} else {
@@ -865,7 +488,7 @@ int shim_run(struct shim *shim, struct err *err)
 		}
 		r = loop_run(shim->loop);
 	}
-	on_undertaker(shim);
+	machine_bury(shim);
 	tell_cpu_time();
 	clerk_stop(TAKE_PTR(shim->clerk)); /* all is in the row */
 	drain_clients(shim);
