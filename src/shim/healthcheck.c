@@ -125,17 +125,6 @@ static void start_check(struct shim *shim)
 	loop_arm(check->timer, health_timeout_ms(&shim->container->config.health));
 }
 
-static void kill_check(struct shim *shim)
-{
-	AUTO_SBUF struct sbuf out = { 0 };
-
-	msg_signal_encode(&(struct msg_signal){ .process = shim->healthcheck->process,
-						.signal = SIGKILL,
-						.whole_group = true },
-			  &out);
-	mux_send_control(shim->guest, MSG_SIGNAL, out.text, out.length);
-}
-
 static void on_timer(void *ctx)
 {
 	struct shim *shim = ctx;
@@ -149,7 +138,7 @@ static void on_timer(void *ctx)
 		start_check(shim);
 		return;
 	}
-	kill_check(shim);
+	relay_kill(shim, shim->healthcheck->process);
 	record(shim, HEALTH_EXIT_NONE,
 	       xasprintf("it did not end within %.3g s",
 			 (double)health_timeout_ms(&shim->container->config.health) / 1e3));

@@ -7,6 +7,7 @@
  */
 #include "shim/shim.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ struct process {
 	bool input_closed;     /* the guest wants no more of it, or its end was sent */
 	bool abandoned;        /* its client is gone, and no other can come */
 	bool kept;             /* and wants it to keep its terminal */
+	bool given_up;         /* its client was told that it has not started: it shall not */
 	size_t outstanding[2]; /* bytes whose credit the guest has not got back */
 };
 
@@ -355,12 +357,37 @@ void relay_started(struct shim *shim, uint32_t id)
 	if (!process || process->started)
 		return;
 	process->started = true;
-	for (struct client *client = shim->clients; client; client = client->next)
-		if (client->process == process && !client->dead)
-			server_send(client, CTL_STARTED, NULL);
+	for (struct client *client = shim->clients; client; client = client->next) {
+		if (client->process != process || client->dead)
+			continue;
+		client->due_ms = 0;
+		server_send(client, CTL_STARTED, NULL);
+	}
 	pump_inputs(process);
-	if (process->abandoned)
+	if (process->given_up)
+		relay_kill(shim, id);
+	else if (process->abandoned)
 		abandon(process);
+}
+
+bool relay_is_starting(const struct client *client)
+{
+	return client->process && client->owner && !client->process->started;
+}
+
+void relay_give_up(struct client *client)
+{
+	client->process->given_up = true;
+}
+
+void relay_kill(struct shim *shim, uint32_t id)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	msg_signal_encode(
+		&(struct msg_signal){ .process = id, .signal = SIGKILL, .whole_group = true },
+		&out);
+	mux_send_control(shim->guest, MSG_SIGNAL, out.text, out.length);
 }
 
 static void report_exit(struct process *process, const struct ctl_exited *exited)

@@ -102,12 +102,28 @@ static void arm_answers(struct shim *shim, uint64_t now_ms)
 		loop_arm(shim->answers, next_ms > now_ms ? next_ms - now_ms : 0);
 }
 
-void server_expect_answer(struct client *client)
+static void expect(struct client *client, uint32_t within_ms)
 {
 	uint64_t now_ms = clock_monotonic_ms();
 
-	client->due_ms = now_ms + client->shim->answer_ms;
+	client->due_ms = now_ms + within_ms;
 	arm_answers(client->shim, now_ms);
+}
+
+void server_expect_answer(struct client *client)
+{
+	expect(client, client->shim->answer_ms);
+}
+
+void server_expect_start(struct client *client)
+{
+	expect(client, client->shim->answer_ms * SHIM_START_ANSWERS);
+}
+
+/* A machine that was put on hold in between has its time again when it goes on. */
+static bool is_on_hold(const struct shim *shim)
+{
+	return shim->container->state == CONTAINER_PAUSED || shim->saving;
 }
 
 static void on_answers_due(void *ctx)
@@ -118,8 +134,14 @@ static void on_answers_due(void *ctx)
 	for (struct client *client = shim->clients; client; client = client->next) {
 		if (client->dead || !client->due_ms || client->due_ms > now_ms)
 			continue;
+		if (is_on_hold(shim)) {
+			client->due_ms = now_ms + shim->answer_ms;
+			continue;
+		}
 		if (client->wants_interface)
 			connect_late(shim);
+		if (relay_is_starting(client))
+			relay_give_up(client);
 		server_send_error(client, -ETIMEDOUT, 125,
 				  "the machine of the container does not answer");
 		server_drop(client);
@@ -188,6 +210,7 @@ static int on_exec(struct client *client, const uint8_t *data, size_t size)
 		msg_process_encode(&process, &out);
 		relay_attach(relay_add(shim, process.id, process.flags), client,
 			     CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
+		server_expect_start(client);
 		r = mux_send_control(shim->guest, MSG_EXEC, out.text, out.length);
 	}
 	msg_process_release(&process);

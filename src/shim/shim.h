@@ -42,6 +42,9 @@
 #define SHIM_PROCESSES_MAX 512
 /* Long enough for a guest that is busy; what it has not answered then, it never will. */
 #define SHIM_ANSWER_MS 15000
+/* The start of a process needs its program from a disk, and other processes' CPU: so many times
+ * that. */
+#define SHIM_START_ANSWERS 2
 
 struct client;
 struct process;
@@ -194,6 +197,12 @@ void relay_expect(struct client *client, uint32_t flags);
  * terminal hangs up. */
 void relay_detach(struct client *client);
 uint32_t relay_process_id(const struct process *process);
+/* Whether the client waits for a process of its own to start. */
+bool relay_is_starting(const struct client *client);
+/* It does not any more: should the process start all the same, it is killed. */
+void relay_give_up(struct client *client);
+/* With all that it has started. */
+void relay_kill(struct shim *shim, uint32_t id);
 void relay_started(struct shim *shim, uint32_t id);
 /* Tells and frees it; the main process's end is told by relay_report_main when it is in the row. */
 void relay_exited(struct shim *shim, uint32_t id, uint32_t status, bool oom_killed);
@@ -241,8 +250,10 @@ void server_top_reply(struct shim *shim, const uint8_t *data, size_t size);
  * stays: once the lock is free it may be another shim's. */
 void server_close(struct shim *shim);
 
-/* The client waits for an answer of the guest, but not for ever. */
+/* The client waits for an answer of the guest, or for the start of a process, but not for ever. The
+ * time that the machine is on hold does not count. */
 void server_expect_answer(struct client *client);
+void server_expect_start(struct client *client);
 /* False, and the client has been told, unless there is a guest that answers. */
 bool server_is_answering(struct client *client);
 

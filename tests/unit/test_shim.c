@@ -22,6 +22,8 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/sock.h"
+#include "base/str.h"
+#include "net/client.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
 #include "proto/msg_state.h"
@@ -31,6 +33,7 @@
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "shim/volume_files.h"
+#include "store/networks.h"
 #include "vm/saved.h"
 
 /* --- the machine of paper --- */
@@ -176,6 +179,7 @@ static void run_shim(struct stage *stage, int client, int agent, int lock, uint3
 				       .devices = machine_devices_base,
 				       .scratch_slot = LAUNCH_SCRATCH_FRESH,
 				       .root_disk = xstrdup("none"),
+				       .netd = xstrdup(str_or(getenv("HULL_NETD"), "hull-netd")),
 				       .attach = attach };
 	if (placed < 0)
 		_exit(90);
@@ -687,6 +691,166 @@ static void test_who_asks_a_silent_guest_is_told(void **state)
 				 -ETIMEDOUT);
 		assert_string_equal(err.message, "the machine of the container does not answer");
 	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+static pid_t start_exec(const struct stage *stage, const char *output, uint32_t *ret_id)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	char *args[] = { "id", NULL };
+	struct msg_process process;
+	pid_t client;
+	size_t n;
+
+	msg_process_encode(&(struct msg_process){ .id = 9, .args = args }, &payload);
+	client = start_client(client_connect(stage->root, UUID, NULL), CTL_EXEC, &payload, output);
+	n = guest_receive(stage, 0, MSG_EXEC, buffer, sizeof(buffer));
+	assert_int_equal(msg_process_decode(buffer, n, &process), 0);
+	*ret_id = process.id;
+	msg_process_release(&process);
+	return client;
+}
+
+#define SILENCE_TOLD "|125|the machine of the container does not answer"
+
+/* Its guest did not start it in time, but does so later: it is killed, nobody waits for it. */
+static void test_an_exec_that_does_not_start_is_told_and_killed(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	AUTO_FREE char *text = NULL;
+	struct msg_signal signal;
+	struct stage stage;
+	uint32_t id;
+	size_t n;
+
+	paper_answer_ms = 20;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	text = client_output(start_exec(&stage, output, &id), output);
+	assert_non_null(strstr(text, SILENCE_TOLD));
+	guest_started(&stage, id);
+	n = guest_receive(&stage, 0, MSG_SIGNAL, buffer, sizeof(buffer));
+	assert_int_equal(msg_signal_decode(buffer, n, &signal), 0);
+	assert_int_equal(signal.process, id);
+	assert_int_equal(signal.signal, SIGKILL);
+	guest_exited(&stage, id, 137);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* Once it runs it may take its time. Where this test is slower than the time for a start, it tries
+ * again. */
+static void test_an_exec_that_has_started_has_no_deadline(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	bool was_late = true;
+	struct stage stage;
+
+	paper_answer_ms = 20;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	for (int i = 0; i < 100 && was_late; i++) {
+		AUTO_FREE char *text = NULL;
+		uint32_t id;
+		pid_t client = start_exec(&stage, output, &id);
+
+		guest_started(&stage, id);
+		assert_int_equal(poll(NULL, 0, 20 * SHIM_START_ANSWERS * 3), 0);
+		guest_exited(&stage, id, 4);
+		text = client_output(client, output);
+		was_late = strstr(text, SILENCE_TOLD);
+		if (!was_late)
+			assert_string_equal(text, "|0|4|");
+	}
+	assert_false(was_late);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* What `network connect` does to the store. */
+static void add_to_network(const struct stage *stage, const char *name)
+{
+	struct network network = { .name = xstrdup(name),
+				   .internal = true,
+				   .labels = json_object(),
+				   .options = json_object() };
+	CLEANUP(store_closep) struct store *store = NULL;
+	CLEANUP(container_freep) struct container *container = NULL;
+	struct lease lease = { 0 };
+
+	assert_int_equal(subnet_parse("10.77.0.0/24", &network.subnet, NULL), 0);
+	assert_int_equal(store_open(stage->root, &store, NULL), 0);
+	assert_int_equal(networks_insert(store, &network, NULL), 0);
+	assert_int_equal(
+		leases_take(store, &network, UUID, &(struct lease_wish){ 0 }, &lease, NULL), 0);
+	assert_int_equal(containers_get_uuid(store, UUID, &container, NULL), 0);
+	VEC_PUSH(&container->config.networks,
+		 ((struct network_config){ .network = xstrdup(name) }));
+	assert_int_equal(containers_update_config(store, container, NULL), 0);
+	lease_release(&lease);
+	network_release(&network);
+}
+
+static int ask_to_connect(const struct stage *stage, const char *network, struct err *err)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+
+	ctl_string_encode(network, &payload);
+	return client_request(client_connect(stage->root, UUID, NULL), CTL_CONNECT, &payload, NULL,
+			      err);
+}
+
+static void guest_changed(const struct stage *stage, uint32_t nic)
+{
+	AUTO_SBUF struct sbuf out = { 0 };
+
+	msg_interface_done_encode(&(struct msg_interface_done){ nic, "" }, &out);
+	guest_send(stage, 0, MSG_INTERFACE_DONE, out.text, out.length);
+}
+
+/* A guest that does not say that it has joined a network is not left in it. */
+static void test_a_guest_that_does_not_join_leaves_the_network(void **state)
+{
+	struct msg_interface_change change;
+	struct err err = { 0 };
+	struct stage stage;
+	pid_t client;
+	size_t n;
+
+	paper_answer_ms = 20;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	add_to_network(&stage, "back");
+	assert_int_equal(ask_to_connect(&stage, "back", &err), -ETIMEDOUT);
+	assert_string_equal(err.message, "the machine of the container does not answer");
+	for (int i = 0; i < 1000 && net_is_up(stage.root, "back"); i++)
+		poll(NULL, 0, 10); /* its only member has left */
+	assert_false(net_is_up(stage.root, "back"));
+	/* Until the guest has answered it is told nothing else. */
+	err = (struct err){ 0 };
+	assert_int_equal(ask_to_connect(&stage, "back", &err), -EBUSY);
+	n = guest_receive(&stage, 0, MSG_INTERFACE, buffer, sizeof(buffer));
+	assert_int_equal(msg_interface_change_decode(buffer, n, &change), 0);
+	assert_true(change.up);
+	guest_changed(&stage, change.nic);
+	client = fork();
+	if (client == 0) {
+		int r = -EBUSY;
+
+		/* The answer before may still be on its way. */
+		for (int i = 0; i < 1000 && r == -EBUSY; i++)
+			r = ask_to_connect(&stage, "back", NULL);
+		_exit(r == 0 ? 0 : 1);
+	}
+	n = guest_receive(&stage, 0, MSG_INTERFACE, buffer, sizeof(buffer));
+	assert_int_equal(msg_interface_change_decode(buffer, n, &change), 0);
+	guest_changed(&stage, change.nic);
+	assert_int_equal(proc_wait(client), 0);
+	assert_true(net_is_up(stage.root, "back"));
 	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
 	guest_clean(&stage);
 	stage_close(&stage);
@@ -1281,6 +1445,9 @@ int main(void)
 		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
 		TEST_IN_DIR(test_terminal_of_an_exec_hangs_up_with_its_client),
 		TEST_IN_DIR(test_who_asks_a_silent_guest_is_told),
+		TEST_IN_DIR(test_an_exec_that_does_not_start_is_told_and_killed),
+		TEST_IN_DIR(test_an_exec_that_has_started_has_no_deadline),
+		TEST_IN_DIR(test_a_guest_that_does_not_join_leaves_the_network),
 		TEST_IN_DIR(test_suspend),
 		TEST_IN_DIR(test_a_suspend_that_fails_leaves_it_running),
 		TEST_IN_DIR(test_a_slow_client_slows_only_its_process),
