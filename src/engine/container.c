@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -193,13 +194,31 @@ static void resolve_image(const struct image_row *row, const struct image *image
 		*image->platform.variant ? xstrdup(image->platform.variant) : NULL;
 }
 
+/* A machine that thinks it has more would take an age to start, and be killed later. */
+static int check_memory(uint64_t bytes, struct err *err)
+{
+	struct sysinfo host;
+	uint64_t most;
+
+	if (bytes < MEMORY_MIN)
+		return err_set(err, -EINVAL, "a memory limit below 16 MiB is too small to start");
+	if (sysinfo(&host) < 0)
+		return err_set(err, -errno, "cannot read the host's memory: %m");
+	most = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+	if (bytes > most)
+		return err_set(err, -EINVAL,
+			       "a memory limit of %llu MiB is more than the %llu MiB of this host",
+			       (unsigned long long)(bytes / MIB), (unsigned long long)(most / MIB));
+	return 0;
+}
+
 static int check_config(const struct container_config *config, struct err *err)
 {
 	struct platform host = platform_host();
 	uint64_t mask;
 
-	if (config->memory_bytes < MEMORY_MIN)
-		return err_set(err, -EINVAL, "a memory limit below 16 MiB is too small to start");
+	if (check_memory(config->memory_bytes, err) < 0)
+		return err->code;
 	if (config->storage_bytes &&
 	    (config->storage_bytes < EXT4_SIZE_MIN || config->storage_bytes > EXT4_SIZE_MAX))
 		return err_set(err, -EINVAL,

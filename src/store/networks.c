@@ -101,7 +101,11 @@ int networks_get(struct store *store, const char *name, struct network *ret_netw
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return err_set(err, -ENOENT, "network not found: %s", name);
+		return err_set(err, -ENOENT, "network not found: %s%s", name,
+			       str_eq(name, "host")
+				       ? " (a container has a machine and a network of "
+					 "its own; publish its ports with '-p')"
+				       : "");
 	return read_network(statement, ret_network, err);
 }
 

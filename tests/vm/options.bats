@@ -152,6 +152,9 @@ load helpers
 }
 
 @test "-m is the limit: what goes beyond it is killed" {
+	fails 125 'Error: a memory limit below 16 MiB is too small to start' hull run --rm -m 15m busybox true
+	fails 125 "Error: a memory limit of 104857600 MiB is more than the $(awk '/^(MemTotal|SwapTotal)/ { kib += $2 } END { printf "%d", kib / 1024 }' /proc/meminfo) MiB of this host" \
+		hull run --rm -m 100t busybox true
 	run -0 hull run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max
 	assert_output 67108864
 	run -137 hull run --rm -m 64m busybox sh -c 'tail -c 200m /dev/zero'
