@@ -28,7 +28,8 @@ enum flow_state {
 	FLOW_CLOSING, /* both sides have said that no more will come */
 };
 
-/* A connection as it is in IPv6, from the member's side. Its place in the table is the port that
+/* A connection as it is in IPv6, from the member's side; a client of IPv4 is ::ffff: and its
+ * address. Its place in the table is the port that
  * stands for its other end in IPv4. */
 struct flow {
 	enum flow_state state;
@@ -226,20 +227,46 @@ static void keep_opening(struct flow *flow, const struct packet *packet)
 	flow->opening_size = size;
 }
 
+static struct in6_addr map4(struct in_addr address)
+{
+	struct in6_addr mapped = { .s6_addr = { [10] = 0xff, [11] = 0xff } };
+
+	memcpy(mapped.s6_addr + 12, &address, sizeof(address));
+	return mapped;
+}
+
+static struct in_addr unmap4(const struct in6_addr *mapped)
+{
+	struct in_addr address;
+
+	memcpy(&address, mapped->s6_addr + 12, sizeof(address));
+	return address;
+}
+
+/* A client with an address of the network: the host, which has one there by a TAP device. */
+static bool is_inside4(const struct net_config *config, struct in_addr client)
+{
+	return config_in_subnet(config, client) && client.s_addr != config->gateway.s_addr &&
+	       client.s_addr != config->names.s_addr;
+}
+
 /* Whether the member could answer a client at its own address: not where another one has it, or the
  * host by a TAP device. */
 static bool is_told_as_it_is(const struct net_config *config, const struct in6_addr *client)
 {
+	if (IN6_IS_ADDR_V4MAPPED(client))
+		return false;
 	return !IN6_IS_ADDR_LINKLOCAL(client) && (!config_in_subnet6(config, client) ||
 						  IN6_ARE_ADDR_EQUAL(client, &config->gateway6));
 }
 
+/* remote: the source, of either version. */
 static bool published_to_member(struct translator *translator, struct port *member,
-				const struct packet *packet)
+				const struct in6_addr *remote, const struct packet *packet)
 {
 	struct table *table = &translator->published;
-	struct flow *flow = table_find(table, member, &packet->source6, packet->source_port,
-				       packet->destination_port);
+	struct flow *flow =
+		table_find(table, member, remote, packet->source_port, packet->destination_port);
 
 	/* A port that a client uses anew is a new connection. */
 	if (flow && is_opening(packet) && flow->state == FLOW_CLOSING) {
@@ -247,12 +274,12 @@ static bool published_to_member(struct translator *translator, struct port *memb
 		flow = NULL;
 	}
 	if (!flow && is_opening(packet)) {
-		flow = table_add(table, member, &packet->source6, packet->source_port,
+		flow = table_add(table, member, remote, packet->source_port,
 				 packet->destination_port);
 		if (!flow)
 			return true; /* it is tried again */
 		keep_opening(flow, packet);
-		if (!is_told_as_it_is(&translator->netd->config, &packet->source6))
+		if (!is_told_as_it_is(&translator->netd->config, remote))
 			flow->state = FLOW_TRANSLATED;
 	}
 	if (!flow || flow->state == FLOW_ASKED)
@@ -284,10 +311,16 @@ static bool names_to_member(struct translator *translator, struct port *member,
 bool translator_to_member(struct translator *translator, struct port *member,
 			  const struct packet *packet)
 {
+	struct in6_addr mapped;
+
 	if (!translator || !is_whole_tcp(packet))
 		return false;
 	if (packet->kind == PACKET_IPV6)
-		return published_to_member(translator, member, packet);
+		return published_to_member(translator, member, &packet->source6, packet);
+	if (is_inside4(&translator->netd->config, packet->source4)) {
+		mapped = map4(packet->source4);
+		return published_to_member(translator, member, &mapped, packet);
+	}
 	return packet->source_port == PORT_DNS &&
 	       packet->source4.s_addr == translator->netd->config.names.s_addr &&
 	       names_to_member(translator, member, packet);
@@ -358,9 +391,14 @@ static enum translation published4(struct translator *translator, struct port *m
 	if (!flow || flow->state == FLOW_ASKED || flow->member_port != packet->source_port ||
 	    is_opening(packet))
 		return TRANSLATE_NOT;
-	*ret_size = packet_make_tcp6(translator->frame, binding->mac, config->gateway_mac,
-				     &binding->ipv6, &flow->remote, flow->member_port,
-				     flow->remote_port, packet);
+	if (IN6_IS_ADDR_V4MAPPED(&flow->remote))
+		*ret_size = packet_make_tcp4(translator->frame, binding->mac, config->gateway_mac,
+					     binding->ipv4, unmap4(&flow->remote),
+					     flow->member_port, flow->remote_port, packet);
+	else
+		*ret_size = packet_make_tcp6(translator->frame, binding->mac, config->gateway_mac,
+					     &binding->ipv6, &flow->remote, flow->member_port,
+					     flow->remote_port, packet);
 	advance(table, flow, packet, 1);
 	return TRANSLATED;
 }

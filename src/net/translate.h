@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TCP of one version of IP told in the other, where only one side has both.
+ * TCP of one version of IP told in the other, where only one side has both, or from another
+ * address.
  *
  * A port that is published on IPv6 leads to the container's IPv6 address, and the container sees
  * who its client is. Many programs listen on IPv4 alone: the reset that answers the first segment
  * is held back then, and the connection goes on in IPv4, from the gateway's address and a port that
  * stands for the client. So do those of clients whose address means nothing to the container, or
- * another one: link-local ones, and the host's own in the network.
+ * another one: link-local ones, and the host's own in the network, of either version.
  *
  * The name server's TCP (net/names_tcp.h) is behind the uplink, which knows it at its IPv4 address
  * alone: what members send to its IPv6 address goes there in their IPv4 address, from a port that

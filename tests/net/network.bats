@@ -165,13 +165,32 @@ for line in sys.stdin:
 
 @test "with a TAP device the host reaches containers, and they open nothing to it" {
 	serve_world world tcp:8000 udp:8000
-	background web -t 10 $SERVE tcp:80=web udp:53=web tcp6:80=web6
+	background web -t -p tcp:0.0.0.0:8080:80 -p udp:0.0.0.0:5353:53 -p 'tcp:[::]:8080:80' 10 $SERVE tcp:80=web udp:53=web tcp6:80=web6
 	run -0 ask tcp:10.99.1.10:80
 	assert_output "web 10.99.1.2"
 	run -0 ask tcp:fd99:1::10:80
 	assert_output "web6 fd99:1::2"
 	run -0 ask udp:10.99.1.10:53=30000
 	assert_output "web 30000 10.99.1.2"
+	# Published ports at any address of the host: its own, the world's, and the one in the network.
+	local address
+	for address in 198.51.100.1 198.51.100.2; do
+		run -0 ask "tcp:$address:8080"
+		assert_output "web $address"
+		run -0 ask "udp:$address:5353=30000"
+		assert_output "web 30000 $address"
+	done
+	# The last is one that the container would answer at directly: the gateway stands for it.
+	run -0 ask tcp:10.99.1.2:8080
+	assert_output "web 10.99.1.1"
+	run -0 ask udp:10.99.1.2:5353=30000
+	assert_output "web 30000 10.99.1.1"
+	run -0 ask tcp:10.99.1.2:8080 40
+	assert_output "40 answered"
+	run -0 ask tcp:2001:db8::1:8080
+	assert_output "web6 2001:db8::1"
+	run -0 ask tcp:fd99:1::2:8080
+	assert_output "web 10.99.1.1"
 	run -0 in_world ping -q -c 1 -W 5 10.99.1.10
 	run -0 in_world dig +short @10.99.1.3 c10
 	assert_output 10.99.1.10
