@@ -34,6 +34,9 @@ static int copy_run(struct cli *cli, const void *values, char **args, struct err
 		return cli_usage(cli, err, "an archive does not come from a terminal");
 	if (str_eq(args[1], "-") && isatty(STDOUT_FILENO))
 		return cli_usage(cli, err, "an archive is not for a terminal");
+	r = engine_copy_check(&options, err);
+	if (r < 0)
+		return cli_as_usage(cli, r);
 	cli->progress_mode = (enum progress_mode)flags->progress;
 	r = cli_engine(cli, &engine, err);
 	if (r == 0)

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/attached.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/run_options.h"
 
 /* A container that never ran is of no use to anyone who only knows that `run` failed. */
@@ -47,59 +48,11 @@ static int run_snapshot(struct cli *cli, const struct run_options *options, cons
 	return r < 0 ? r : attached_status(status);
 }
 
-/* What cannot be had of a machine that runs already; NULL: nothing of that was asked for. */
-static const char *cold_option(const struct run_options *options)
-{
-	const struct {
-		const char *name;
-		bool given;
-	} cold[] = {
-		{ "env", options->process.env || options->process.env_file },
-		{ "user", options->process.user || options->process.uid != UINT32_MAX ||
-				  options->process.gid != UINT32_MAX },
-		{ "workdir", options->process.workdir },
-		{ "ulimit", options->process.ulimit },
-		{ "entrypoint", options->entrypoint },
-		{ "init", options->init },
-		{ "privileged", options->privileged },
-		{ "cap-add", options->cap_add },
-		{ "cap-drop", options->cap_drop },
-		{ "sysctl", options->sysctls },
-		{ "read-only", options->read_only },
-		{ "volume", options->volumes || options->mounts || options->tmpfs },
-		{ "storage-opt", options->storage_options },
-		{ "shm-size", options->shm_bytes },
-		{ "ssh", options->sockets.ssh },
-		{ "secret", options->sockets.secrets },
-		{ "publish-socket", options->sockets.published },
-		{ "publish", options->network.publish || options->network.publish_all ||
-				     options->network.no_publish },
-		{ "network", options->network.networks || options->network.aliases },
-		{ "dns", options->network.nameservers || options->network.no_dns },
-		{ "add-host", options->network.add_hosts },
-		{ "hostname", options->hostname },
-		{ "label", options->labels },
-		{ "cidfile", options->cidfile },
-		{ "restart", options->restart },
-		{ "stop-signal", options->stop_signal },
-		{ "health-cmd", options->health.command || options->health.none },
-		{ "kernel", options->kernel },
-		{ "pids-limit", options->pids_limit },
-		{ "memory", options->memory_bytes },
-		{ "cpus", options->cpus },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cold); i++)
-		if (cold[i].given)
-			return cold[i].name;
-	return NULL;
-}
-
 /* An image that goes on from a snapshot. */
 static int run_warm(struct cli *cli, const struct run_options *options, char **args,
 		    const char *snapshot, struct err *err)
 {
-	const char *cold = cold_option(options);
+	const struct option_spec *cold = options_first_cold(&cmd_run, options);
 
 	if (args[1])
 		return err_set(err, -EINVAL,
@@ -110,13 +63,14 @@ static int run_warm(struct cli *cli, const struct run_options *options, char **a
 		return err_set(err, -EINVAL,
 			       "image %s goes on from a snapshot, whose program runs already: "
 			       "'--%s' cannot be chosen",
-			       args[0], cold);
+			       args[0], cold->name);
 	return run_snapshot(cli, options, snapshot, err);
 }
 
 static int run_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct run_options *options = values;
+	const struct option_spec *cold = options_first_cold(&cmd_run, options);
 	struct stdio_options stdio = process_options_stdio(&options->process);
 	AUTO_FREE char *id = NULL;
 	AUTO_FREE char *snapshot = NULL;
@@ -128,10 +82,10 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	if (!options->snapshot && !*args)
 		return cli_usage(cli, err, "'run' needs IMAGE [ARG...]");
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
-	if (options->snapshot && cold_option(options))
+	if (options->snapshot && cold)
 		return err_set(err, -EINVAL,
 			       "snapshot %s goes on as it was saved: '--%s' cannot be chosen",
-			       options->snapshot, cold_option(options));
+			       options->snapshot, cold->name);
 	if (options->snapshot)
 		return run_snapshot(cli, options, options->snapshot, err);
 	r = run_options_create(cli, options, args, &id, &snapshot, err);

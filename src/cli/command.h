@@ -55,6 +55,9 @@ struct option_spec {
 	uint64_t initial;           /* of U32, SIZE, CHOICE */
 	uint64_t minimum;           /* of U32, SIZE */
 	enum complete_kind complete;
+	/* It also says something to a program that has been running for long, as in a snapshot.
+	 * What does not say so is refused there. */
+	bool warm;
 };
 
 /* The offset of a member, refused by the compiler unless the member has this type. */

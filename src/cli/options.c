@@ -253,6 +253,37 @@ void options_release(const struct command *command, void *values)
 				strv_free(*(char ***)((char *)values + group->base + it->offset));
 }
 
+static bool is_given(const struct option_spec *spec, const void *value)
+{
+	switch (spec->type) {
+	case OPTION_FLAG:
+		return *(const bool *)value;
+	case OPTION_STRING:
+		return *(const char *const *)value;
+	case OPTION_LIST:
+		return *(char **const *)value;
+	case OPTION_SIZE:
+		return *(const uint64_t *)value != spec->initial;
+	case OPTION_U32:
+		return *(const uint32_t *)value != spec->initial;
+	case OPTION_CHOICE:
+		return (uint64_t) * (const int *)value != spec->initial;
+	case OPTION_TYPE_COUNT:
+		break;
+	}
+	return false;
+}
+
+const struct option_spec *options_first_cold(const struct command *command, const void *values)
+{
+	for (const struct option_group *group = command->groups; group && group->options; group++)
+		for (const struct option_spec *it = group->options; it->name; it++)
+			if (!it->warm &&
+			    is_given(it, (const char *)values + group->base + it->offset))
+				return it;
+	return NULL;
+}
+
 static const struct option_spec *find_in(const struct option_spec *specs, const char *word)
 {
 	const char *name = str_after(word, "--");

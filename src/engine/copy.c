@@ -385,19 +385,34 @@ static int copy_once(struct engine *engine, const struct side *from, const struc
 			       : copy_in(engine, from, to, options, err);
 }
 
+static int parse_sides(const struct copy_options *options, struct side *from, struct side *to,
+		       struct err *err)
+{
+	int r = parse_side(options->source, from, err);
+
+	if (r == 0)
+		r = parse_side(options->destination, to, err);
+	if (r == 0 && !from->container && !to->container)
+		r = err_set(err, -EINVAL, "one of source and destination has to be CONTAINER:PATH");
+	return r;
+}
+
+int engine_copy_check(const struct copy_options *options, struct err *err)
+{
+	CLEANUP(side_release) struct side from = { 0 };
+	CLEANUP(side_release) struct side to = { 0 };
+
+	return parse_sides(options, &from, &to, err);
+}
+
 int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err)
 {
 	CLEANUP(side_release) struct side from = { 0 };
 	CLEANUP(side_release) struct side to = { 0 };
-	int r = parse_side(options->source, &from, err);
+	int r = parse_sides(options, &from, &to, err);
 
-	if (r == 0)
-		r = parse_side(options->destination, &to, err);
 	if (r < 0)
 		return r;
-	if (!from.container && !to.container)
-		return err_set(err, -EINVAL,
-			       "one of source and destination has to be CONTAINER:PATH");
 	/* A container that ended before it could be asked is asked again, as one that is stopped.
 	 */
 	for (int i = 0; i < ATTEMPTS; i++) {

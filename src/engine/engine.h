@@ -299,6 +299,8 @@ struct copy_options {
 	bool follow;                      /* a link as the source means what it leads to */
 };
 /* Copies by the rules of cp(1). One side at least is in a container. */
+/* -EINVAL unless source and destination are such that there is something to copy between. */
+int engine_copy_check(const struct copy_options *options, struct err *err);
 int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err);
 
 /* --- a container's root file system (engine/changes.c) --- */

@@ -115,6 +115,13 @@ int engine_exec(struct engine *engine, const char *id, const struct exec_options
 	return check(id, err) < 0 ? -ENOENT : run(ret_status, err);
 }
 
+int engine_copy_check(const struct copy_options *options, struct err *err)
+{
+	bool has_container = strchr(options->source, ':') || strchr(options->destination, ':');
+
+	return has_container ? 0 : err_set(err, -EINVAL, "nothing to copy between");
+}
+
 int engine_copy(struct engine *engine, const struct copy_options *options, struct err *err)
 {
 	CALLED("copy %s %s%s%s\n", options->source, options->destination,

@@ -18,6 +18,7 @@
 #include "cli/mount_options.h"
 #include "cli/options.h"
 #include "cli/parse.h"
+#include "cli/run_options.h"
 #include "fake_engine.h"
 
 /* --- running the command line --- */
@@ -562,6 +563,50 @@ static void test_run_tells_the_engine_all(void **state)
 	assert_non_null(strstr(text, "RLIMIT_NOFILE"));
 }
 
+/* Walks the table: whatever is there is warm by the list below, or refused. */
+static void test_what_a_warm_start_refuses(void **state)
+{
+	static const char *const warm[] = {
+		"detach",      "snapshot",
+		"name",        "remove",
+		"pull",        "platform",
+		"arch",        "os",
+		"scheme",      "interactive",
+		"tty",         "progress",
+		"detach-keys", "max-concurrent-downloads",
+	};
+	struct run_options values;
+	size_t met = 0;
+
+	for (const struct option_group *group = cmd_run.groups; group->options; group++)
+		for (const struct option_spec *it = group->options; it->name; it++) {
+			AUTO_FREE char *name = xasprintf("--%s", it->name);
+			char *argv[] = { "run", name,
+					 it->choices ? (char *)it->choices[it->initial ? 0 : 1]
+						     : "77" };
+			struct common_options common = { 0 };
+			bool is_warm = false;
+			int first;
+
+			for (size_t i = 0; i < ARRAY_SIZE(warm); i++)
+				is_warm |= str_eq(warm[i], it->name);
+			met += is_warm;
+			memset(&values, 0, sizeof(values));
+			options_init(&cmd_run, &values);
+			assert_null(options_first_cold(&cmd_run, &values));
+			assert_int_equal(options_parse(&cmd_run, it->type == OPTION_FLAG ? 2 : 3,
+						       argv, &values, &common, &first, NULL),
+					 0);
+			assert_ptr_equal(options_first_cold(&cmd_run, &values),
+					 is_warm ? NULL : it);
+			options_release(&cmd_run, &values);
+		}
+	assert_int_equal(met, ARRAY_SIZE(warm));
+	assert_int_equal(RUN("run", "--dns-option", "ndots:2", "--snapshot", "warm"), 125);
+	assert_string_equal(errors, "Error: snapshot warm goes on as it was saved: '--dns-option' "
+				    "cannot be chosen\n");
+}
+
 static void test_status_is_the_processes_own(void **state)
 {
 	static const struct {
@@ -629,6 +674,7 @@ static void test_wrong_usage(void **state)
 		  "Error: explicitly supplied container ID(s) conflict with the --all flag\n" },
 		{ { "start", "-a", "web", "db" },
 		  "Error: only one container can be attached to\n" },
+		{ { "cp", "a", "b" }, "Error: nothing to copy between\n" },
 		{ { "completion", "csh" }, "Error: unknown shell 'csh'" },
 		{ { "system", "kernel", "set" },
 		  "Error: name either a kernel or '--recommended'\n" },
@@ -948,6 +994,7 @@ int main(void)
 		cmocka_unit_test(test_points_in_time),
 		TEST_IN_DIR(test_environment_files),
 		cmocka_unit_test_setup(test_run_tells_the_engine_all, reset),
+		cmocka_unit_test_setup(test_what_a_warm_start_refuses, reset),
 		cmocka_unit_test_setup(test_status_is_the_processes_own, reset),
 		cmocka_unit_test_setup(test_run_that_fails_leaves_nothing, reset),
 		cmocka_unit_test_setup(test_run_detached_prints_the_id, reset),

@@ -578,3 +578,59 @@ has_more() {
 	is_whole again
 	hull snapshot delete warm
 }
+
+# The host boots: all that runs is gone at once, so is the directory of what is true until then, and its name for this
+# boot is another (for a program that looks through the mounts that it is started with: only root makes those).
+boot_host() {
+	local run=$HULL_RUN
+	hull_processes | xargs kill -9
+	# shellcheck disable=SC2046
+	wait_for_end $(hull_processes)
+	rm -r "$run"
+	[[ $EUID -eq 0 ]] || return 0
+	cat /proc/sys/kernel/random/uuid > boot_id
+	cat > hull <<- EOF
+		#!/bin/sh
+		exec unshare -m sh -c 'mount --bind "\$0" /proc/sys/kernel/random/boot_id && exec "\$@"' "$PWD/boot_id" "$HULL" "\$@"
+	EOF
+	chmod +x hull
+	HULL=$PWD/hull
+}
+
+@test "the host boots: what ran is stopped, what was saved goes on" {
+	local before ram
+	hull run -d --name web --restart always -v data:/d busybox sh -c 'trap "" TERM; while :; do i=$((i + 1)); echo $i >> /d/log; sync; sleep 0.1; done'
+	hull run -d --name slept -p 127.0.0.1::80 busybox sh -c "$COUNTER"
+	hull run -d --rm --name gone busybox sleep 1000
+	soon hull exec web test -s /d/log
+	hull pause gone
+	run -0 hull snapshot create --volumes --name warm web
+	hull snapshot restore warm --name first
+	ram=$(snapshot_file warm ram)
+	before=$(stat -c %i "$ram")
+	before+=" $(hull exec web sh -c 'wc -l < /d/log')"
+	logged slept 3
+	hull suspend slept
+	boot_host
+	run -0 hull ls -aq
+	assert_output $'first\nslept\nweb'
+	assert_equal "$(state_of web)" stopped
+	assert_equal "$(state_of first)" stopped
+	assert_equal "$(state_of slept)" suspended
+	run -0 hull wait web
+	assert_output 137
+	run -0 hull resume slept
+	counts_on slept
+	is_whole slept
+	run -0 hull snapshot restore warm --name back
+	is_in_step back
+	# Memory that another boot has put together is not believed.
+	assert [ "$EUID" -ne 0 -o "$(stat -c %i "$ram")" != "${before% *}" ]
+	# What was on the disk is there, and the volume is nobody's.
+	run -0 hull run --rm -v data:/d busybox sh -c 'wc -l < /d/log'
+	assert [ "$output" -ge "${before#* }" ]
+	run -0 hull start web first
+	run -0 hull exec first true
+	hull delete -f web first back
+	hull volume prune > /dev/null
+}
