@@ -78,6 +78,7 @@ int entry_fill(struct call *call, const char *name, int fd, const struct stat *s
 void entry_give(struct call *call, int dir_fd, const char *name);
 /* Before call->name is made or removed: a descriptor of call->node, the directory. */
 int entry_begin(struct call *call);
+int entry_begin_new(struct call *call); /* -ENFILE when the guest knows as many names as it may */
 int op_lookup(struct call *call);
 int op_mknod(struct call *call);
 int op_mkdir(struct call *call);

@@ -106,7 +106,7 @@ int op_create(struct call *call)
 {
 	const struct fuse_create_in *arg = call->fixed;
 	struct fuse_entry_out *entry = (void *)call->out;
-	AUTO_CLOSE int dir = entry_begin(call);
+	AUTO_CLOSE int dir = entry_begin_new(call);
 	AUTO_CLOSE int fd = -1;
 	struct node *node;
 	struct stat st = { 0 };

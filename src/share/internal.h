@@ -46,6 +46,7 @@ struct share_server {
 	int channel; /* owned */
 	int events;  /* owned: inotify; -1 there are no more of it */
 	size_t watch_count;
+	struct node_budget nodes;
 	struct share shares[SHARE_COUNT_MAX];
 	size_t share_count;
 	bool has_hello;

@@ -124,11 +124,19 @@ int entry_begin(struct call *call)
 	return dir;
 }
 
+/* Of what the guest could not be told nothing is made. */
+int entry_begin_new(struct call *call)
+{
+	const struct node_budget *nodes = &call->server->nodes;
+
+	return nodes->count < nodes->max ? entry_begin(call) : -ENFILE;
+}
+
 int op_mknod(struct call *call)
 {
 	const struct fuse_mknod_in *arg = call->fixed;
 	mode_t type = arg->mode & S_IFMT;
-	AUTO_CLOSE int dir = entry_begin(call);
+	AUTO_CLOSE int dir = entry_begin_new(call);
 
 	if (dir < 0)
 		return dir;
@@ -143,7 +151,7 @@ int op_mknod(struct call *call)
 int op_mkdir(struct call *call)
 {
 	const struct fuse_mkdir_in *arg = call->fixed;
-	AUTO_CLOSE int dir = entry_begin(call);
+	AUTO_CLOSE int dir = entry_begin_new(call);
 
 	if (dir < 0)
 		return dir;
@@ -154,7 +162,7 @@ int op_mkdir(struct call *call)
 
 int op_symlink(struct call *call)
 {
-	AUTO_CLOSE int dir = entry_begin(call);
+	AUTO_CLOSE int dir = entry_begin_new(call);
 
 	if (dir < 0)
 		return dir;
@@ -180,7 +188,7 @@ int op_readlink(struct call *call)
 static int link_to(struct call *call, const struct node *old)
 {
 	AUTO_CLOSE int from = fs_open_node(call->share, old, NULL);
-	AUTO_CLOSE int dir = entry_begin(call);
+	AUTO_CLOSE int dir = entry_begin_new(call);
 	char path[64];
 	int r;
 

@@ -82,13 +82,21 @@ static void grow(struct node_table *table)
 	table->bucket_count = larger.bucket_count;
 }
 
-void node_table_init(struct node_table *table, const struct stat *st)
+static void count_one(struct node_table *table)
+{
+	table->budget->count++;
+	if (++table->count > table->bucket_count * 2)
+		grow(table);
+}
+
+void node_table_init(struct node_table *table, const struct stat *st, struct node_budget *budget)
 {
 	struct node *root = xcalloc(1, sizeof(*root));
 
-	*table = (struct node_table){ .bucket_count = BUCKETS_FIRST,
-				      .count = 1,
-				      .last_id = NODE_ROOT };
+	*table = (struct node_table){
+		.bucket_count = BUCKETS_FIRST, .count = 1, .last_id = NODE_ROOT, .budget = budget
+	};
+	budget->count++;
 	for (int key = 0; key < NODE_KEY_COUNT; key++)
 		table->buckets[key] = xcalloc(BUCKETS_FIRST, sizeof(struct node *));
 	*root = (struct node){ .id = NODE_ROOT,
@@ -113,6 +121,7 @@ void node_table_release(struct node_table *table)
 	}
 	for (int key = 0; key < NODE_KEY_COUNT; key++)
 		free(table->buckets[key]);
+	table->budget->count -= table->count;
 	*table = (struct node_table){ 0 };
 }
 
@@ -159,7 +168,7 @@ struct node *node_get(struct node_table *table, struct node *parent, const char 
 		return node;
 	if (node)
 		node_detach(table, node);
-	if (table->count >= NODE_COUNT_MAX)
+	if (table->budget->count >= table->budget->max)
 		return NULL;
 	node = xcalloc(1, sizeof(*node));
 	*node = (struct node){ .id = ++table->last_id,
@@ -170,8 +179,7 @@ struct node *node_get(struct node_table *table, struct node *parent, const char 
 			       .inode = st->st_ino,
 			       .watch = -1 };
 	parent->uses++;
-	if (++table->count > table->bucket_count * 2)
-		grow(table);
+	count_one(table);
 	list(table, node, NODE_BY_ID);
 	list(table, node, NODE_BY_NAME);
 	return node;
@@ -181,13 +189,12 @@ struct node *node_restore(struct node_table *table, const struct node *from)
 {
 	struct node *node;
 
-	if (table->count >= NODE_COUNT_MAX || node_find(table, from->id))
+	if (table->budget->count >= table->budget->max || node_find(table, from->id))
 		return NULL;
 	node = xcalloc(1, sizeof(*node));
 	*node = *from;
 	node->name = xstrdup(from->name);
-	if (++table->count > table->bucket_count * 2)
-		grow(table);
+	count_one(table);
 	list(table, node, NODE_BY_ID);
 	return node;
 }
@@ -257,6 +264,7 @@ void node_drop(struct node_table *table, struct node *node, void (*unwatch)(void
 		free(node->name);
 		free(node);
 		table->count--;
+		table->budget->count--;
 		if (watch >= 0)
 			unwatch(ctx, watch);
 		parent->uses--;

@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#define NODE_ROOT 1 /* its id, as FUSE has it */
-#define NODE_COUNT_MAX (1u << 20)
+#define NODE_ROOT 1               /* its id, as FUSE has it */
+#define NODE_COUNT_MAX (1u << 20) /* of a server: 450 MB at most, with the longest names */
 
 enum node_key { NODE_BY_ID, NODE_BY_NAME, NODE_BY_WATCH, NODE_KEY_COUNT };
 
@@ -36,14 +36,21 @@ struct node {
 	bool listed[NODE_KEY_COUNT];
 };
 
+/* Of all tables of a server. */
+struct node_budget {
+	size_t count;
+	size_t max;
+};
+
 struct node_table {
 	struct node **buckets[NODE_KEY_COUNT]; /* owned */
 	size_t bucket_count;                   /* a power of two */
 	size_t count;
 	uint64_t last_id;
+	struct node_budget *budget; /* borrowed */
 };
 
-void node_table_init(struct node_table *table, const struct stat *root);
+void node_table_init(struct node_table *table, const struct stat *root, struct node_budget *budget);
 void node_table_release(struct node_table *table);
 struct node *node_find(const struct node_table *table, uint64_t id);
 struct node *node_find_child(const struct node_table *table, const struct node *parent,

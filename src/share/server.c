@@ -23,6 +23,7 @@ struct share_server *share_server_new(int channel)
 
 	server->channel = channel;
 	server->state_fd = -1;
+	server->nodes.max = NODE_COUNT_MAX;
 	server->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	server->own_uid = geteuid();
 	server->own_gid = getegid();
@@ -54,6 +55,11 @@ struct share_server *share_server_free(struct share_server *server)
 	return NULL;
 }
 
+void share_server_limit(struct share_server *server, size_t names)
+{
+	server->nodes.max = names;
+}
+
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err)
 {
 	struct share *share = &server->shares[server->share_count];
@@ -69,7 +75,7 @@ int share_server_add(struct share_server *server, int root_fd, bool read_only, s
 				 .index = (uint16_t)server->share_count,
 				 .root_fd = root_fd,
 				 .read_only = read_only };
-	node_table_init(&share->nodes, &st);
+	node_table_init(&share->nodes, &st, &server->nodes);
 	server->share_count++;
 	watch_add(share, node_find(&share->nodes, NODE_ROOT), root_fd);
 	return 0;

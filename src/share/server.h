@@ -45,6 +45,9 @@ struct share_server;
 /* channel is taken. */
 struct share_server *share_server_new(int channel);
 struct share_server *share_server_free(struct share_server *server);
+/* How many names, of all shares together, the guest may know at a time (NODE_COUNT_MAX if not
+ * said). What would be one more is answered with ENFILE. */
+void share_server_limit(struct share_server *server, size_t names);
 /* Takes root_fd: a directory or a file. */
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err);
 /* Takes fd, a file: the state that another server has left there is taken over, if it is not
