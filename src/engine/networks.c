@@ -13,7 +13,6 @@
 #include "engine/networks.h"
 #include "engine/routes.h"
 #include "shim/client.h"
-#include "shim/net_start.h"
 
 #define DEFAULT_ATTEMPTS 10
 
@@ -385,28 +384,6 @@ static int enter_network(void *ctx, struct container *container, struct err *err
 	return networks_take_lease(membership->engine, container, &added, err);
 }
 
-/* Its shim joins. One that was started without a network may not start the network's process, so
- * that is done here. */
-static int connect_shim(struct engine *engine, const struct container *container, const char *name,
-			struct err *err)
-{
-	CLEANUP(network_release) struct network network = { 0 };
-	CLEANUP(launch_release) struct launch launch = { .root = xstrdup(engine->root) };
-	struct net_start start;
-	AUTO_CLOSE int process = -1;
-	int r = networks_get(engine->store, name, &network, err);
-
-	if (r < 0)
-		return r;
-	networks_fill_launch(engine, &launch);
-	net_start_init(&start, &launch, &network);
-	process = net_client_reach(&start.spec, err);
-	net_start_release(&start);
-	if (process < 0)
-		return process;
-	return networks_tell_shim(engine, container, CTL_CONNECT, name, err);
-}
-
 int engine_network_connect(struct engine *engine, const char *name, const char *id,
 			   const struct connect_options *options, struct err *err)
 {
@@ -418,7 +395,7 @@ int engine_network_connect(struct engine *engine, const char *name, const char *
 		r = container_change(engine, container, enter_network, &membership, err);
 	if (r < 0 || !container_is_active(container))
 		return r;
-	r = connect_shim(engine, container, name, err);
+	r = networks_tell_shim(engine, container, CTL_CONNECT, name, err);
 	if (r < 0)
 		containers_change_config(engine->store, container->uuid, leave_network, &membership,
 					 NULL);

@@ -20,12 +20,15 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "net/client.h"
 #include "shim/confine.h"
+#include "shim/net_start.h"
 #include "shim/volume_files.h"
 
 #define MESSAGE_MAX (16u << 20) /* a row, with its environment */
 #define SOCKET 3                /* the clerk's one descriptor of the shim's */
 #define NAME "hull-rows"
+#define STARTER_NAME "hull-nets"
 #define RESTART_MAX 64
 
 static int send_json(int fd, const json_t *json)
@@ -142,6 +145,7 @@ struct desk {
 	struct store *store;   /* owned */
 	const char *root;      /* borrowed */
 	struct container *own; /* owned: the row, its configuration as it was in the beginning */
+	const struct launch *launch; /* borrowed; of a starter, NULL for the clerk of the row */
 };
 
 /* *ret_answer is made by those that have something to say. */
@@ -240,19 +244,26 @@ static bool is_in_network(const struct container *row, const char *name)
 	return false;
 }
 
-static int on_network(struct desk *desk, const json_t *request, json_t **ret_answer,
-		      struct err *err)
+/* One that the row is in. */
+static int get_network(const struct desk *desk, const char *name, struct network *ret_network,
+		       struct err *err)
 {
 	CLEANUP(container_freep) struct container *row = NULL;
-	CLEANUP(lease_list_release) struct lease_list leases = { 0 };
-	CLEANUP(network_release) struct network network = { 0 };
-	const char *name = str_or(json_get_string(request, "name"), "");
 	int r = containers_get_uuid(desk->store, desk->own->uuid, &row, err);
 
 	if (r == 0 && !is_in_network(row, name))
 		r = err_set(err, -EPERM, "the container is not in network %s", name);
-	if (r == 0)
-		r = networks_get(desk->store, name, &network, err);
+	return r < 0 ? r : networks_get(desk->store, name, ret_network, err);
+}
+
+static int on_network(struct desk *desk, const json_t *request, json_t **ret_answer,
+		      struct err *err)
+{
+	CLEANUP(lease_list_release) struct lease_list leases = { 0 };
+	CLEANUP(network_release) struct network network = { 0 };
+	const char *name = str_or(json_get_string(request, "name"), "");
+	int r = get_network(desk, name, &network, err);
+
 	if (r == 0)
 		r = leases_list(desk->store, desk->own->uuid, name, &leases, err);
 	if (r == 0 && !leases.count)
@@ -260,6 +271,25 @@ static int on_network(struct desk *desk, const json_t *request, json_t **ret_ans
 	if (r == 0)
 		*ret_answer = json_of_network(&network, &leases.items[0]);
 	return r;
+}
+
+/* It waits for members for a moment (NET_LINGER_MS), also without this connection. */
+static int on_start_network(struct desk *desk, const json_t *request, json_t **ret_answer,
+			    struct err *err)
+{
+	CLEANUP(network_release) struct network network = { 0 };
+	struct net_start start;
+	int r = get_network(desk, str_or(json_get_string(request, "name"), ""), &network, err);
+
+	if (r < 0)
+		return r;
+	net_start_init(&start, desk->launch, &network);
+	r = net_client_reach(&start.spec, err);
+	net_start_release(&start);
+	if (r < 0)
+		return r;
+	close(r);
+	return 0;
 }
 
 static int on_delete(struct desk *desk, const json_t *request, json_t **ret_answer, struct err *err)
@@ -280,10 +310,12 @@ static int on_volumes(struct desk *desk, const json_t *request, json_t **ret_ans
 static const struct {
 	const char *name;
 	request_fn handle;
+	bool of_starter;
 } requests[] = {
-	{ "get", on_get },         { "state", on_state },     { "limits", on_limits },
-	{ "ports", on_ports },     { "network", on_network }, { "delete", on_delete },
-	{ "volumes", on_volumes },
+	{ "get", on_get },         { "state", on_state },
+	{ "limits", on_limits },   { "ports", on_ports },
+	{ "network", on_network }, { "delete", on_delete },
+	{ "volumes", on_volumes }, { "start network", on_start_network, .of_starter = true },
 };
 
 static int handle(struct desk *desk, const json_t *request, json_t **ret_answer, struct err *err)
@@ -291,7 +323,7 @@ static int handle(struct desk *desk, const json_t *request, json_t **ret_answer,
 	const char *name = json_get_string(request, "do");
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
-		if (str_eq(requests[i].name, name))
+		if (str_eq(requests[i].name, name) && requests[i].of_starter == !!desk->launch)
 			return requests[i].handle(desk, request, ret_answer, err);
 	return err_set(err, -ENOSYS, "no such request");
 }
@@ -334,25 +366,29 @@ static bool has_volumes(const struct container_config *config)
 }
 
 /* What the shim has open is not the clerk's: its lock least of all. */
-static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, char *program)
+static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, char *program,
+			       const struct launch *launch)
 {
 	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
-	struct desk desk = { .root = root };
+	const char *own_name = launch ? STARTER_NAME : NAME;
+	struct desk desk = { .root = root, .launch = launch };
 	struct err err = { 0 };
 	char *name = program ? strstr(program, "hull-shim") : NULL;
 	int r;
 
 	if (dup2(socket, SOCKET) < 0 || syscall(SYS_close_range, SOCKET + 1, ~0u, 0) < 0)
 		_exit(1);
-	prctl(PR_SET_NAME, NAME);
-	for (size_t i = 0; name && i < strlen(NAME); i++)
-		name[i] = NAME[i];
+	prctl(PR_SET_NAME, own_name);
+	for (size_t i = 0; name && i < strlen(own_name); i++)
+		name[i] = own_name[i];
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	r = store_open(root, &desk.store, &err);
 	if (r == 0)
 		r = containers_get_uuid(desk.store, uuid, &desk.own, &err);
-	if (r == 0)
+	if (r == 0 && launch)
+		r = confine_starter(launch, &err);
+	else if (r == 0)
 		r = confine_clerk(
 			root, desk.own->config.auto_remove && has_volumes(&desk.own->config), &err);
 	serve(&desk, r, &err);
@@ -371,8 +407,8 @@ struct clerk {
 	void *gone_ctx;
 };
 
-int clerk_start(const char *root, const char *uuid, char *program, struct clerk **ret_clerk,
-		struct err *err)
+static int start(const char *root, const char *uuid, char *program, const struct launch *launch,
+		 struct clerk **ret_clerk, struct err *err)
 {
 	int fds[2];
 	int r = sock_pair(fds, err);
@@ -382,7 +418,7 @@ int clerk_start(const char *root, const char *uuid, char *program, struct clerk 
 		return r;
 	pid = fork();
 	if (pid == 0)
-		be_clerk(fds[1], root, uuid, program);
+		be_clerk(fds[1], root, uuid, program, launch);
 	r = pid < 0 ? -errno : 0;
 	close(fds[1]);
 	if (r < 0) {
@@ -392,6 +428,18 @@ int clerk_start(const char *root, const char *uuid, char *program, struct clerk 
 	*ret_clerk = xcalloc(1, sizeof(**ret_clerk));
 	**ret_clerk = (struct clerk){ .fd = fds[0], .pid = pid };
 	return 0;
+}
+
+int clerk_start(const char *root, const char *uuid, char *program, struct clerk **ret_clerk,
+		struct err *err)
+{
+	return start(root, uuid, program, NULL, ret_clerk, err);
+}
+
+int clerk_start_starter(const struct launch *launch, char *program, struct clerk **ret_starter,
+			struct err *err)
+{
+	return start(launch->root, launch->uuid, program, launch, ret_starter, err);
 }
 
 static void on_socket(void *ctx, int fd, uint32_t events)
@@ -498,6 +546,12 @@ int clerk_get_network(struct clerk *clerk, const char *name, struct network *ret
 	*ret_network = network;
 	network = (struct network){ 0 };
 	return 0;
+}
+
+int clerk_start_network(struct clerk *starter, const char *name, struct err *err)
+{
+	return ask(starter, json_pack("{s:s, s:s}", "do", "start network", "name", name), NULL,
+		   err);
 }
 
 int clerk_delete(struct clerk *clerk, struct err *err)

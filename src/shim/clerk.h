@@ -24,12 +24,19 @@
 #include "store/networks.h"
 
 struct clerk;
+struct launch;
 
 /* Forks it: this process must not have the database open. uuid: of the container whose row it is.
  * program: argv[0] of this process, in the place where the kernel shows it (NULL: none); the clerk
  * puts its own name there. */
 int clerk_start(const char *root, const char *uuid, char *program, struct clerk **ret_clerk,
 		struct err *err);
+/* A second one, for a shim that may not start processes of networks (shim/confine.c): that is all
+ * that it does, for networks that the row is in. This process must not have the database open. */
+int clerk_start_starter(const struct launch *launch, char *program, struct clerk **ret_starter,
+			struct err *err);
+/* Starts the network's process, if it is not there, which stays long enough to be joined. */
+int clerk_start_network(struct clerk *starter, const char *name, struct err *err);
 /* Calls gone from the loop, once, when the clerk has ended without being stopped. The loop has to
  * outlive it. */
 void clerk_watch(struct clerk *clerk, struct loop *loop, void (*gone)(void *ctx), void *ctx);

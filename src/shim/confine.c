@@ -30,7 +30,7 @@ enum place {
 	PLACE_LAUNCH,    /* a member of struct launch that is a path, and path below it */
 };
 
-static bool has_network(const struct launch *launch, const struct container_config *config)
+static bool has_network(const struct container_config *config)
 {
 	return config->networks.count > 0;
 }
@@ -48,24 +48,29 @@ static bool has_share(const struct launch *launch, const struct container_config
  * later has to be made by whoever starts the shim. Grant directories of this container, or files;
  * what other containers trust (templates, layers, images) is never to be written.
  */
-static const struct rule {
+struct rule {
 	enum place place;
 	const char *path;
 	size_t member; /* of struct launch */
 	struct landlock_path rights;
 	bool (*needed)(const struct launch *launch,
 		       const struct container_config *config); /* NULL: always */
-} rules[] = {
-	/* Programs and their libraries. */
+};
+
+/* Programs and their libraries. */
+static const struct rule program_rules[] = {
 	{ PLACE_HOST, "/usr", .rights = { .execute = true } },
 	{ PLACE_HOST, "/lib", .rights = { .execute = true } },
 	{ PLACE_HOST, "/lib64", .rights = { .execute = true } },
 	{ PLACE_HOST, "/etc/ld.so.cache" },
-	{ PLACE_LAUNCH, "", offsetof(struct launch, qemu), { .execute = true } },
 	{ PLACE_HOST, "/dev/null", .rights = { .write = true } },
 	{ PLACE_HOST, "/dev/urandom" },
-	{ PLACE_HOST, "/dev/kvm", .rights = { .write = true } },
 	{ PLACE_HOST, "/proc" }, /* of others' no more than anybody may see */
+};
+
+static const struct rule own_rules[] = {
+	{ PLACE_LAUNCH, "", offsetof(struct launch, qemu), { .execute = true } },
+	{ PLACE_HOST, "/dev/kvm", .rights = { .write = true } },
 
 	/* The container's own. Its directories are removed with it. */
 	{ PLACE_CONTAINER, "", .rights = { .write = true, .create = true } },
@@ -87,17 +92,19 @@ static const struct rule {
 
 	/* The server of what is shared, which is confined further (shim/shares.c). */
 	{ PLACE_LAUNCH, "", offsetof(struct launch, share_server), { .execute = true }, has_share },
+};
 
-	/* hull-netd, which a shim starts if nobody has: what it serves, names of hosts
-	 * and servers, its sockets. */
-	{ PLACE_ROOT, "net", .rights = { .write = true, .create = true }, .needed = has_network },
-	{ PLACE_LAUNCH, "", offsetof(struct launch, netd), { .execute = true }, has_network },
-	{ PLACE_HOST, "/etc", .needed = has_network },
-	{ PLACE_HOST, "/run/systemd/resolve", .needed = has_network }, /* of resolv.conf */
-	{ PLACE_HOST, "/run/resolvconf", .needed = has_network },
-	{ PLACE_HOST, "/run/NetworkManager", .needed = has_network },
-	{ PLACE_HOST, "/run/connman", .needed = has_network },
-	{ PLACE_HOST, "/dev/net/tun", .rights = { .write = true }, .needed = has_network },
+/* hull-netd, which a shim starts if nobody has: what it serves, names of hosts and servers, its
+ * sockets. */
+static const struct rule network_rules[] = {
+	{ PLACE_ROOT, "net", .rights = { .write = true, .create = true } },
+	{ PLACE_LAUNCH, "", offsetof(struct launch, netd), { .execute = true } },
+	{ PLACE_HOST, "/etc" },
+	{ PLACE_HOST, "/run/systemd/resolve" }, /* of resolv.conf */
+	{ PLACE_HOST, "/run/resolvconf" },
+	{ PLACE_HOST, "/run/NetworkManager" },
+	{ PLACE_HOST, "/run/connman" },
+	{ PLACE_HOST, "/dev/net/tun", .rights = { .write = true } },
 };
 
 static char *base_of(const struct rule *rule, const struct launch *launch)
@@ -155,40 +162,60 @@ static struct landlock_path publisher_of(const struct socket_config *socket, cha
 	return (struct landlock_path){ .path = (*owned)[strv_count(*owned) - 1], .sockets = true };
 }
 
+/* owned: the texts of paths. */
+struct places {
+	VEC(struct landlock_path) paths;
+	char **owned;
+};
+
+static void places_release(struct places *places)
+{
+	VEC_FREE(&places->paths);
+	places->owned = strv_free(places->owned);
+}
+
+static void add_place(struct places *places, const char *path, struct landlock_path rights)
+{
+	strv_push(&places->owned, path);
+	rights.path = places->owned[strv_count(places->owned) - 1];
+	VEC_PUSH(&places->paths, rights);
+}
+
+static void add_rules(struct places *places, const struct rule *rules, size_t count,
+		      const struct launch *launch, const struct container_config *config)
+{
+	for (size_t i = 0; i < count; i++) {
+		AUTO_FREE char *path = path_of(&rules[i], launch, config);
+
+		if (path)
+			add_place(places, path, rules[i].rights);
+	}
+}
+
 static int open_rules(const struct launch *launch, const struct container_config *config,
 		      struct err *err)
 {
-	VEC(struct landlock_path) paths = { 0 };
-	AUTO_STRV char **owned = NULL;
-	size_t count = 0;
-	int r;
+	CLEANUP(places_release) struct places places = { 0 };
 
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		AUTO_FREE char *path = path_of(&rules[i], launch, config);
-		struct landlock_path item = rules[i].rights;
-
-		if (!path)
-			continue;
-		strv_push(&owned, path);
-		item.path = owned[count++];
-		VEC_PUSH(&paths, item);
-	}
+	add_rules(&places, program_rules, ARRAY_SIZE(program_rules), launch, config);
+	add_rules(&places, own_rules, ARRAY_SIZE(own_rules), launch, config);
+	if (has_network(config))
+		add_rules(&places, network_rules, ARRAY_SIZE(network_rules), launch, config);
 	for (size_t i = 0; i < config->mounts.count; i++) {
 		const char *shared = shares_source(launch, config, i);
 
 		if (shared)
-			VEC_PUSH(&paths, share_of(&config->mounts.items[i], shared));
+			VEC_PUSH(&places.paths, share_of(&config->mounts.items[i], shared));
 	}
 	VEC_EACH (&launch->volumes, it) {
 		if (it->slot)
-			VEC_PUSH(&paths, disk_of(it));
+			VEC_PUSH(&places.paths, disk_of(it));
 	}
 	VEC_EACH (&config->sockets, it)
-		VEC_PUSH(&paths, publisher_of(it, &owned));
-	r = has_network(launch, config) ? landlock_open_networked(paths.items, paths.count, err)
-					: landlock_open(paths.items, paths.count, err);
-	VEC_FREE(&paths);
-	return r;
+		VEC_PUSH(&places.paths, publisher_of(it, &places.owned));
+	return has_network(config)
+		       ? landlock_open_networked(places.paths.items, places.paths.count, err)
+		       : landlock_open(places.paths.items, places.paths.count, err);
 }
 
 /* --- system calls --- */
@@ -355,4 +382,23 @@ int confine_clerk(const char *root, bool removes_volumes, struct err *err)
 	if (ruleset < 0 && ruleset != -ENOSYS)
 		return ruleset;
 	return restrict_self(ruleset, more, ARRAY_SIZE(more), err);
+}
+
+int confine_starter(const struct launch *launch, struct err *err)
+{
+	static const char *const database[] = { "hull.db", "hull.db-wal", "hull.db-shm" };
+	CLEANUP(places_release) struct places places = { 0 };
+	AUTO_CLOSE int ruleset = -1;
+
+	add_rules(&places, program_rules, ARRAY_SIZE(program_rules), launch, NULL);
+	add_rules(&places, network_rules, ARRAY_SIZE(network_rules), launch, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(database); i++) {
+		AUTO_FREE char *path = path_join(launch->root, "%s", database[i]);
+
+		add_place(&places, path, (struct landlock_path){ .write = true });
+	}
+	ruleset = landlock_open_networked(places.paths.items, places.paths.count, err);
+	if (ruleset < 0 && ruleset != -ENOSYS)
+		return ruleset;
+	return restrict_self(ruleset, NULL, 0, err);
 }

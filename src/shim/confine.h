@@ -20,5 +20,8 @@ int confine_shim(const struct launch *launch, const struct container_config *con
 /* The same for its clerk (shim/clerk.h), whose database is open: that, the volumes if it may have
  * to remove some, and neither programs nor sockets. */
 int confine_clerk(const char *root, bool removes_volumes, struct err *err);
+/* The same for who starts processes of networks for a shim that may not: the database, and what
+ * those processes need. */
+int confine_starter(const struct launch *launch, struct err *err);
 
 #endif

@@ -189,7 +189,7 @@ int machine_start(struct shim *shim, struct err *err)
 		return r;
 	r = shim->nets || shim->launch.files
 		    ? 0
-		    : nets_open(&shim->launch, shim->clerk, &shim->nets, err);
+		    : nets_open(&shim->launch, shim->clerk, shim->starter, &shim->nets, err);
 	if (r == 0)
 		r = boot(shim, use_template, err);
 	if (r == -ESTALE && use_template && !state_is_restore(shim)) {

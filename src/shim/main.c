@@ -56,6 +56,8 @@ static int set_up(struct shim *shim, char *program, struct err *err)
 	r = clerk_start(shim->launch.root, shim->launch.uuid, program, &shim->clerk, err);
 	if (r == 0)
 		r = clerk_get(shim->clerk, &shim->container, err);
+	if (r == 0 && !shim->container->config.networks.count && shim->launch.netd)
+		r = clerk_start_starter(&shim->launch, program, &shim->starter, err);
 	if (r < 0)
 		return r;
 	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);

@@ -38,6 +38,7 @@ struct net {
 struct nets {
 	const struct launch *launch;
 	struct clerk *clerk;         /* borrowed */
+	struct clerk *starter;       /* borrowed; NULL: this process may start networks */
 	struct container *container; /* owned; the row as it was opened */
 	struct loop *loop;           /* NULL until joined */
 	struct net *publisher;       /* which network's process leads ports in; NULL: none */
@@ -124,8 +125,8 @@ static int fill(struct net *net, const struct network_config *config, struct err
 	return 0;
 }
 
-int nets_open(const struct launch *launch, struct clerk *clerk, struct nets **ret_nets,
-	      struct err *err)
+int nets_open(const struct launch *launch, struct clerk *clerk, struct clerk *starter,
+	      struct nets **ret_nets, struct err *err)
 {
 	CLEANUP(nets_freep) struct nets *nets = xcalloc(1, sizeof(*nets));
 	size_t next = 0;
@@ -133,6 +134,7 @@ int nets_open(const struct launch *launch, struct clerk *clerk, struct nets **re
 
 	nets->launch = launch;
 	nets->clerk = clerk;
+	nets->starter = starter;
 	r = clerk_get(clerk, &nets->container, err);
 	while (r == 0 && nets->count < launch->devices.nics && nets->count < MSG_INTERFACES_MAX)
 		r = make_nic(nets, err);
@@ -241,14 +243,26 @@ static struct net_member member_of(const struct net *net)
 	};
 }
 
+/* One that is there already can be joined also when the starter is gone. */
+static int start_network(const struct net *net, struct err *err)
+{
+	struct clerk *starter = net->nets->starter;
+	struct err failed = { 0 };
+	int r = starter ? clerk_start_network(starter, net->network.name, &failed) : 0;
+
+	return r < 0 && r != -EPIPE ? err_set(err, r, "%s", failed.message) : 0;
+}
+
 static int join(struct net *net, struct err *err)
 {
 	const struct nets *nets = net->nets;
 	const struct net_member member = member_of(net);
 	struct net_joined joined;
 	struct net_start start;
-	int r;
+	int r = start_network(net, err);
 
+	if (r < 0)
+		return r;
 	net_start_init(&start, nets->launch, &net->network);
 	r = net_client_join(&start.spec, &member, net->link, &net->client, &joined, err);
 	net_start_release(&start);

@@ -18,10 +18,11 @@
 
 struct nets;
 
-/* Asks for the container's row and leases and makes the pairs. Nobody is told yet. launch and clerk
- * are borrowed for the life of it. */
-int nets_open(const struct launch *launch, struct clerk *clerk, struct nets **ret_nets,
-	      struct err *err);
+/* Asks for the container's row and leases and makes the pairs. Nobody is told yet. launch, clerk
+ * and starter are borrowed for the life of it; starter: who starts processes of networks; NULL:
+ * this process may. */
+int nets_open(const struct launch *launch, struct clerk *clerk, struct clerk *starter,
+	      struct nets **ret_nets, struct err *err);
 /* NICs of the machine. */
 size_t nets_count(const struct nets *nets);
 /* The machine's end of NIC i; borrowed. */
@@ -35,8 +36,7 @@ int nets_join(struct nets *nets, struct loop *loop, struct err *err);
 struct nets *nets_close(struct nets *nets);
 
 /* While the machine runs: joins a network that the container's row has gained. The guest is to be
- * told of *ret_change. -ENOSPC when the machine has no NIC to spare. A shim that was started
- * without a network may not start the network's process (shim/confine.c), only find it running. */
+ * told of *ret_change. -ENOSPC when the machine has no NIC to spare. */
 int nets_connect(struct nets *nets, const char *network, struct msg_interface_change *ret_change,
 		 struct err *err);
 /* Leaves one of them; its lease is the caller's to give up. The guest is to be told of the changes:

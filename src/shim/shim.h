@@ -83,6 +83,7 @@ struct shim {
 	struct loop *loop;           /* owned */
 	struct launch launch;        /* owned */
 	struct clerk *clerk;         /* owned; who writes the row */
+	struct clerk *starter;       /* owned; who starts networks; NULL: this process may */
 	struct container *container; /* owned: the row as last written */
 	int lock_fd;                 /* owned */
 	struct log_writer *log;      /* owned */

@@ -491,6 +491,7 @@ int shim_run(struct shim *shim, struct err *err)
 	machine_bury(shim);
 	tell_cpu_time();
 	clerk_stop(TAKE_PTR(shim->clerk)); /* all is in the row */
+	clerk_stop(TAKE_PTR(shim->starter));
 	drain_clients(shim);
 	return r;
 }

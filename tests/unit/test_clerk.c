@@ -4,9 +4,14 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <poll.h>
+#include <stdlib.h>
 
+#include "base/path.h"
 #include "base/str.h"
+#include "net/client.h"
 #include "shim/clerk.h"
+#include "shim/launch.h"
 #include "store/volumes.h"
 
 #define OWN "11111111-2222-3333-4444-555555555555"
@@ -164,6 +169,29 @@ static void test_networks_that_it_is_in(void **state)
 	assert_string_equal(err.message, "the container is not in network front");
 }
 
+/* Who may not start networks asks one that does nothing else, for those that the row is in. */
+static void test_a_starter_starts_its_networks(void **state)
+{
+	struct launch launch = { .root = *state, .uuid = (char *)OWN, .netd = getenv("HULL_NETD") };
+	AUTO_FREE char *net = path_join(*state, "net");
+	CLEANUP(container_freep) struct container *row = NULL;
+	CLEANUP(clerk_stopp) struct clerk *starter = NULL;
+	struct err err = { 0 };
+
+	stage(*state);
+	assert_int_equal(path_make_dirs(net, 0700, NULL), 0);
+	assert_int_equal(clerk_start_starter(&launch, NULL, &starter, &err), 0);
+	assert_int_equal(clerk_start_network(starter, "front", &err), -EPERM);
+	assert_false(net_is_up(*state, "front"));
+	assert_int_equal(clerk_get(starter, &row, NULL), -ENOSYS);
+	err = (struct err){ 0 };
+	assert_int_equal(clerk_start_network(starter, "back", &err), 0);
+	assert_true(net_is_up(*state, "back"));
+	for (int i = 0; i < 1000 && net_is_up(*state, "back"); i++)
+		poll(NULL, 0, 10); /* nobody has joined it */
+	assert_false(net_is_up(*state, "back"));
+}
+
 static void test_only_one_that_removes_itself_is_removed(void **state)
 {
 	CLEANUP(container_freep) struct container *own = NULL;
@@ -202,6 +230,7 @@ int main(void)
 		TEST_IN_DIR(test_its_own_row),
 		TEST_IN_DIR(test_ports_that_are_wishes),
 		TEST_IN_DIR(test_networks_that_it_is_in),
+		TEST_IN_DIR(test_a_starter_starts_its_networks),
 		TEST_IN_DIR(test_only_one_that_removes_itself_is_removed),
 		TEST_IN_DIR(test_a_row_that_is_not_there),
 	};

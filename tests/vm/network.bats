@@ -283,12 +283,18 @@ answers() { # URL TEXT
 	assert_output --partial eth1
 	run -0 jq -r '[.[0].status.networks[].network] | join(" ")' < <(hull inspect wide)
 	assert_output 'back third'
-	# One without any has a card too. It may not start the network's process: whoever connects it does.
+	# One without any has a card too. It may not start the network's process, and has a process that does, also
+	# when it is alone there and that was killed.
 	hull run -d --name late --network none busybox sleep 1000 > /dev/null
 	hull network create fourth > /dev/null
 	hull network connect fourth late
 	run -0 hull exec late ip -4 -o addr show eth0
 	assert_output --partial "$(address_of late fourth)"
+	local killed
+	killed=$(netd_of fourth)
+	kill -9 "$killed"
+	soon hull exec late ping -q -c 1 -W 2 "$(address_of late fourth | sed 's/[0-9]*$/1/')"
+	[[ -n $(netd_of fourth) && $(netd_of fourth) != "$killed" ]]
 	hull network connect back late
 	run -0 fetch late web
 	assert_output web
