@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "net/client.h"
 #include "shim/clerk.h"
+#include "shim/clerk_desk.h"
 #include "shim/launch.h"
 #include "store/volumes.h"
 
@@ -84,6 +85,19 @@ static struct container *row_of(const char *dir, const char *uuid)
 
 	assert_int_equal(store_open(dir, &store, NULL), 0);
 	return containers_get_uuid(store, uuid, &row, NULL) < 0 ? NULL : row;
+}
+
+/* What the desk of OWN says to the text. */
+static int ask_desk(const char *root, const char *text)
+{
+	CLEANUP(desk_closep) struct desk *desk = NULL;
+	AUTO_JSON json_t *request = NULL;
+	AUTO_JSON json_t *answer = NULL;
+	struct err err = { 0 };
+
+	assert_int_equal(desk_open(root, OWN, NULL, &desk, NULL), 0);
+	assert_int_equal(json_parse(text, strlen(text), "a request", &request, NULL), 0);
+	return desk_answer(desk, request, &answer, &err);
 }
 
 static void test_its_own_row(void **state)
@@ -210,6 +224,71 @@ static void test_only_one_that_removes_itself_is_removed(void **state)
 	assert_null(other);
 }
 
+/* A shim that a guest has taken over says anything. */
+static void test_what_is_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		int code;
+	} cases[] = {
+		{ "{}", -ENOSYS },
+		{ "[]", -ENOSYS },
+		{ "{\"do\":7}", -ENOSYS },
+		{ "{\"do\":\"drop\"}", -ENOSYS },
+		{ "{\"do\":\"state\"}", -EINVAL },
+		{ "{\"do\":\"state\",\"state\":99,\"health\":0}", -EINVAL },
+		{ "{\"do\":\"state\",\"state\":1,\"health\":-1}", -EINVAL },
+		{ "{\"do\":\"state\",\"state\":1,\"health\":0,\"exitCode\":3000000000}", -EINVAL },
+		{ "{\"do\":\"state\",\"state\":1,\"health\":0,\"startedAt\":-1}", -EINVAL },
+		{ "{\"do\":\"state\",\"state\":1,\"health\":0,\"finishedAt\":9000000000000000000}",
+		  -EINVAL },
+		{ "{\"do\":\"limits\",\"cpus\":-1}", -EINVAL },
+		{ "{\"do\":\"limits\",\"cpus\":4294967296}", -EINVAL },
+		{ "{\"do\":\"limits\",\"restart\":\""
+		  "0123456789012345678901234567890123456789012345678901234567890123456789\"}",
+		  -EINVAL },
+		{ "{\"do\":\"ports\"}", -EINVAL },
+		{ "{\"do\":\"ports\",\"ports\":[8081,1]}", -EINVAL },
+		{ "{\"do\":\"ports\",\"ports\":[8080,65536]}", -EINVAL },
+		{ "{\"do\":\"network\",\"name\":\"front\"}", -EPERM },
+		{ "{\"do\":\"network\"}", -EPERM },
+		{ "{\"do\":\"delete\"}", -EPERM },
+		{ "{\"do\":\"start network\",\"name\":\"back\"}", -ENOSYS },
+	};
+	CLEANUP(container_freep) struct container *before = NULL;
+	CLEANUP(container_freep) struct container *after = NULL;
+	AUTO_JSON json_t *was = NULL;
+	AUTO_JSON json_t *is = NULL;
+
+	stage(*state);
+	before = row_of(*state, OWN);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(ask_desk(*state, cases[i].text), cases[i].code);
+	after = row_of(*state, OWN);
+	assert_int_equal(after->state, before->state);
+	assert_int_equal(after->started_at, before->started_at);
+	was = container_config_to_json(&before->config);
+	is = container_config_to_json(&after->config);
+	assert_true(json_equal(was, is));
+}
+
+static void test_what_it_complains_of_is_text(void **state)
+{
+	CLEANUP(container_freep) struct container *row = NULL;
+	AUTO_FREE char *text = xmalloc(2 * ERR_MESSAGE_MAX);
+
+	stage(*state);
+	assert_int_equal(ask_desk(*state, "{\"do\":\"state\",\"state\":1,\"health\":0,"
+					  "\"error\":\"a\\u001b[2Jb\"}"),
+			 0);
+	row = row_of(*state, OWN);
+	assert_null(strchr(row->error, '\033'));
+	snprintf(text, 2 * ERR_MESSAGE_MAX,
+		 "{\"do\":\"state\",\"state\":1,\"health\":0,\"error\":\"%0*d\"}", ERR_MESSAGE_MAX,
+		 0);
+	assert_int_equal(ask_desk(*state, text), -EINVAL);
+}
+
 static void test_a_row_that_is_not_there(void **state)
 {
 	CLEANUP(container_freep) struct container *row = NULL;
@@ -232,6 +311,8 @@ int main(void)
 		TEST_IN_DIR(test_networks_that_it_is_in),
 		TEST_IN_DIR(test_a_starter_starts_its_networks),
 		TEST_IN_DIR(test_only_one_that_removes_itself_is_removed),
+		TEST_IN_DIR(test_what_is_refused),
+		TEST_IN_DIR(test_what_it_complains_of_is_text),
 		TEST_IN_DIR(test_a_row_that_is_not_there),
 	};
 
