@@ -19,7 +19,8 @@ void err_set_message(struct err *err, int code, const char *format, ...)
 	if (!err)
 		return;
 	va_start(args, format);
-	errno = -code; /* for %m */
+	/* For %m; musl has no word for the other thing that a damaged file system says. */
+	errno = code == -EUCLEAN ? EBADMSG : -code;
 	vsnprintf(err->message, sizeof(err->message), format, args);
 	va_end(args);
 	err_sanitize(err->message);

@@ -75,10 +75,12 @@ static bool is_empty(int dir_fd, const char *name)
 
 	if (!dir)
 		return false;
+	errno = 0;
 	while (readdir(dir))
 		count++;
+	bool readable = errno == 0;
 	closedir(dir);
-	return count <= 2; /* . and .. */
+	return readable && count <= 2; /* . and .. */
 }
 
 bool changes_skip(void *ctx, int dir_fd, const char *name, const char *path, const struct stat *st)
@@ -148,8 +150,8 @@ static int read_names(int dir_fd, char ***ret_names)
 
 	if (!dir)
 		return -errno;
-	char **names = xcalloc(capacity, sizeof(*names));
-	while ((entry = readdir(dir))) {
+	AUTO_STRV char **names = xcalloc(capacity, sizeof(*names));
+	while (errno = 0, (entry = readdir(dir))) {
 		if (str_eq(entry->d_name, ".") || str_eq(entry->d_name, ".."))
 			continue;
 		if (count + 1 == capacity) {
@@ -159,9 +161,12 @@ static int read_names(int dir_fd, char ***ret_names)
 		names[count++] = xstrdup(entry->d_name);
 	}
 	names[count] = NULL;
+	int r = -errno; /* of a damaged disk */
 	closedir(dir);
+	if (r < 0)
+		return r;
 	qsort(names, count, sizeof(*names), by_name);
-	*ret_names = names;
+	*ret_names = TAKE_PTR(names);
 	return 0;
 }
 

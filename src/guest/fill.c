@@ -135,12 +135,14 @@ static int copy_entries(struct filler *filler, int from, int to, const char *pat
 			close(listed);
 		return r;
 	}
-	while (r == 0 && (entry = readdir(dir))) {
+	while (r == 0 && (errno = 0, entry = readdir(dir))) {
 		AUTO_FREE char *below = xasprintf("%s%s%s", path, *path ? "/" : "", entry->d_name);
 
 		if (!is_dots(entry->d_name))
 			r = copy_entry(filler, from, to, entry->d_name, below);
 	}
+	if (r == 0)
+		r = -errno; /* of a damaged disk */
 	closedir(dir);
 	return r;
 }
@@ -224,10 +226,12 @@ static int remove_entries(int dir_fd)
 			close(listed);
 		return r;
 	}
-	while (r == 0 && (entry = readdir(dir)))
+	while (r == 0 && (errno = 0, entry = readdir(dir)))
 		if (!is_dots(entry->d_name) && !str_eq(entry->d_name, MARKER) &&
 		    !str_eq(entry->d_name, "lost+found"))
 			r = remove_entry(dir_fd, entry->d_name);
+	if (r == 0)
+		r = -errno;
 	closedir(dir);
 	return r;
 }
@@ -240,16 +244,20 @@ static int is_to_be_filled(int volume_fd)
 	DIR *dir = listed < 0 ? NULL : fdopendir(listed);
 	const struct dirent *entry;
 	bool empty = true;
+	int r;
 
 	if (!dir) {
 		if (listed >= 0)
 			close(listed);
 		return -errno;
 	}
-	while ((entry = readdir(dir)))
+	while (errno = 0, (entry = readdir(dir)))
 		if (!is_dots(entry->d_name) && !str_eq(entry->d_name, "lost+found"))
 			empty = false;
+	r = -errno;
 	closedir(dir);
+	if (r < 0)
+		return r; /* what cannot be read is not empty */
 	lseek(volume_fd, 0, SEEK_SET);
 	return empty || marker >= 0;
 }

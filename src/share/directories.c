@@ -71,15 +71,16 @@ static int read_dir(struct call *call, bool plus)
 	}
 	if (arg->offset)
 		seekdir(dir, (long)arg->offset);
-	while ((entry = readdir(dir))) {
+	while (errno = 0, (entry = readdir(dir))) {
 		size_t n = put_entry(call, path_fd, entry, plus, size - call->out_size);
 
 		if (n == 0)
 			break;
 		call->out_size += n;
 	}
+	int r = entry || call->out_size ? 0 : -errno;
 	closedir(dir);
-	return 0;
+	return r;
 }
 
 int op_readdir(struct call *call)

@@ -276,6 +276,52 @@ installed_elsewhere() {
 	export HULL=$PWD/bin/hull
 }
 
+# As a guest's kernel could leave its disk: sums are right, what they are the sums of is not.
+damage() {
+	printf '%s\n' "${@:2}" > commands
+	cp --sparse=always good.img "$1"
+	/usr/sbin/debugfs -w -f commands "$1" > debugfs.log 2>&1
+}
+
+# Of a directory on the disk: its first block.
+block_of() {
+	/usr/sbin/debugfs -R "blocks $2" "$1" 2> /dev/null | cut -d ' ' -f 1
+}
+
+@test "a container's disk that its guest has damaged: commands end with an error, and little is written" {
+	local HULL_TEST_TIMEOUT=60 disk
+	hull run --name c1 busybox sh -c 'mkdir -p /data/sub; head -c 1000000 /dev/zero > /data/file; for i in $(seq 300); do echo $i > /data/sub/file$i; done'
+	disk="$HULL_ROOT/containers/$(uuid_of c1)/scratch.img"
+	cp --sparse=always "$disk" good.img
+
+	yes | dd of="$disk" bs=1024 seek=1 count=1 iflag=fullblock conv=notrunc status=none
+	fails 1 "Error: cannot mount the scratch disk 'slot2': Invalid argument" hull diff c1
+
+	damage "$disk"
+	yes | dd of="$disk" bs=4096 seek="$(block_of "$disk" upper/data/sub)" count=1 iflag=fullblock conv=notrunc status=none
+	fails 1 "Error: cannot read the directory '/data/sub': Bad message" hull diff c1
+
+	damage "$disk" 'sif upper/data/file size 0x0fffffffffffffff'
+	run -1 --separate-stderr hull cp --progress none c1:/data out
+	assert_equal "$stderr" "Error: cannot look at 'data/file': Bad message"
+
+	damage "$disk" 'link upper/data upper/data/sub/loop'
+	run -1 --separate-stderr hull export --progress none -o out.tar c1
+	assert_equal "$stderr" "Error: cannot look at 'data/sub/loop': Symbolic link loop"
+	assert_file_not_exist out.tar
+
+	# The extents of the file lead to the table of inodes.
+	damage "$disk" 'sif upper/data/file block[0] 0x0001f30a' 'sif upper/data/file block[1] 0x00010004' \
+		'sif upper/data/file block[4] 8258'
+	run -1 --separate-stderr hull commit --progress none c1 damaged
+	assert_equal "$stderr" "Error: cannot look at 'data/file': Bad message"
+
+	[[ $(du -sk . | cut -f 1) -lt 20000 ]]
+	cp --sparse=always good.img "$disk"
+	run -0 hull cp --progress none c1:/data/sub/file7 .
+	assert_equal "$(< file7)" 7
+}
+
 @test "without a kernel: one line that says so" {
 	installed_elsewhere
 	run -125 --separate-stderr hull run --rm busybox true
