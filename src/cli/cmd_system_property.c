@@ -44,6 +44,7 @@ static int property_run(struct cli *cli, const void *values, char **args, struct
 	set_list(facts, "registry.insecure", config->registry_insecure);
 	set_list(facts, "registry.mirrors", config->registry_mirrors);
 	json_set_string(facts, "vm.accel", config->accel);
+	json_set_string(facts, "vm.qemu", str_or(config->qemu, ""));
 	json_set_string(facts, "vm.template", config->template ? "on" : "off");
 	json_set_string(facts, "vm.image-templates", config->image_templates ? "on" : "off");
 	return facts_print(headings, facts, (enum output_format)options->format, err);

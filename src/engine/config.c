@@ -50,6 +50,7 @@ void config_release(struct engine_config *config)
 	strv_free(config->registry_insecure);
 	free(config->kernel_path);
 	free(config->accel);
+	free(config->qemu);
 	free(config->network_subnet);
 	free(config->network_subnet6);
 	strv_free(config->network_host_ports);
@@ -112,6 +113,11 @@ static int set_kernel(struct engine_config *config, const char *value)
 static int set_accel(struct engine_config *config, const char *value)
 {
 	return set_text(&config->accel, value);
+}
+
+static int set_qemu(struct engine_config *config, const char *value)
+{
+	return set_text(&config->qemu, value);
 }
 
 static int set_switch(bool *slot, const char *value)
@@ -221,6 +227,7 @@ static const struct {
 	{ "registry", "insecure", set_insecure },
 	{ "kernel", "path", set_kernel },
 	{ "vm", "accel", set_accel },
+	{ "vm", "qemu", set_qemu },
 	{ "vm", "template", set_template },
 	{ "vm", "image-templates", set_image_templates },
 };

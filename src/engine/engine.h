@@ -56,6 +56,7 @@ struct engine_config {
 	char **registry_mirrors, **registry_insecure;
 	char *kernel_path;                      /* [kernel] path; NULL */
 	char *accel;                            /* [vm] accel: auto; HULL_ACCEL overrides */
+	char *qemu;                             /* [vm] qemu; NULL */
 	bool template;                          /* [vm] template: on */
 	bool image_templates;                   /* [vm] image-templates: on */
 	char *network_subnet, *network_subnet6; /* [network] subnet, subnet-v6: of default; NULL */

@@ -77,6 +77,8 @@ struct machine_needs machine_needs_default(const struct engine *engine);
 struct machine_needs machine_needs_of(struct engine *engine, const struct container_config *config);
 int machine_choose(struct engine *engine, const struct machine_needs *needs,
 		   struct machine *ret_machine, struct err *err);
+/* The emulator that machines are run by; owned by the caller. */
+int engine_emulator(const struct engine *engine, char **ret_path, struct err *err);
 /* Its template, made if need be (with steps told). -ENOENT when templates are off. */
 int machine_template(struct engine *engine, const struct machine *machine,
 		     struct template *ret_template, struct err *err);

@@ -189,7 +189,7 @@ int machine_choose(struct engine *engine, const struct machine_needs *needs,
 	AUTO_FREE char *scratch_dir = path_join(engine->root, "scratch");
 	AUTO_FREE char *directory = NULL;
 	struct accel accel;
-	int r = machine_find_qemu(engine->search_path, &machine.qemu, err);
+	int r = engine_emulator(engine, &machine.qemu, err);
 
 	if (r == 0)
 		r = choose_kernel(engine, needs->kernel, &directory, err);

@@ -41,6 +41,8 @@ int host_names_serve(struct engine *engine, uint32_t *ret_port, struct err *err)
 /* system.c: adds a line. */
 void doctor_add(struct doctor_report *report, const char *name, bool broken, const char *finding,
 		const char *advice);
+/* doctor_emulator.c */
+void doctor_emulator(struct engine *engine, struct doctor_report *report);
 /* doctor_network.c */
 void doctor_examine_networks(struct engine *engine, struct doctor_report *report);
 

@@ -121,6 +121,7 @@ static int fill_start(struct engine *engine, const struct container *container,
 		return r;
 	launch->template_directory = xstrdup(template.directory);
 	log_debug("starts from %s", str_or(template.directory, "no template"));
+	log_debug("its emulator is %s", machine->qemu);
 	return place_scratch(engine, container, machine, &template, &launch->scratch_slot, err);
 }
 

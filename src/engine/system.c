@@ -78,18 +78,6 @@ void doctor_add(struct doctor_report *report, const char *name, bool broken, con
 					.broken = broken }));
 }
 
-static void examine_emulator(struct engine *engine, struct doctor_report *report)
-{
-	AUTO_FREE char *qemu = NULL;
-	struct err err = { 0 };
-
-	if (machine_find_qemu(engine->search_path, &qemu, &err) < 0)
-		doctor_add(report, "emulator", true, err.message,
-			   "apt-get install qemu-system-x86");
-	else
-		doctor_add(report, "emulator", false, qemu, NULL);
-}
-
 static void examine_accel(struct engine *engine, struct doctor_report *report)
 {
 	AUTO_FREE char *finding = NULL;
@@ -177,7 +165,7 @@ int engine_doctor(struct engine *engine, struct doctor_report *ret_report, struc
 {
 	struct doctor_report report = { 0 };
 
-	examine_emulator(engine, &report);
+	doctor_emulator(engine, &report);
 	examine_accel(engine, &report);
 	examine_kernel(engine, &report);
 	examine_template(engine, &report);

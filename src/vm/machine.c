@@ -8,8 +8,6 @@
 #include "base/path.h"
 #include "base/str.h"
 
-#define QEMU_PROGRAM "qemu-system-x86_64"
-
 const struct machine_devices machine_devices_base = { .disks = 4, .nics = 2 };
 const struct machine_devices machine_devices_extended = { .disks = MACHINE_DISKS_MAX,
 							  .read_only_disks = 5,
@@ -29,7 +27,7 @@ int machine_find_qemu(const char *search_path, char **ret_path, struct err *err)
 	AUTO_STRV char **dirs = str_split(str_or(search_path, SEARCH_PATH), ':', 0);
 
 	STRV_EACH (dirs, dir) {
-		AUTO_FREE char *path = path_join(*dir, "%s", QEMU_PROGRAM);
+		AUTO_FREE char *path = path_join(*dir, "%s", MACHINE_QEMU_PROGRAM);
 
 		if (path[0] == '/' && access(path, X_OK) == 0) {
 			*ret_path = TAKE_PTR(path);
@@ -37,6 +35,6 @@ int machine_find_qemu(const char *search_path, char **ret_path, struct err *err)
 		}
 	}
 	return err_set(err, -ENOENT,
-		       "cannot find " QEMU_PROGRAM
+		       "cannot find " MACHINE_QEMU_PROGRAM
 		       "; install it (apt-get install qemu-system-x86)");
 }

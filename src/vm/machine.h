@@ -9,6 +9,8 @@
 
 #include "vm/accel.h"
 
+#define MACHINE_QEMU_PROGRAM "qemu-system-x86_64"
+
 /* Of any set of devices. */
 #define MACHINE_DISKS_MAX 17
 #define MACHINE_NICS_MAX 4

@@ -126,6 +126,7 @@ static int read_shape(const json_t *description, struct saved *saved)
 
 static int check_emulator(const json_t *then, const char *qemu, struct err *err)
 {
+	const char *path = json_get_string(then, "path");
 	AUTO_JSON json_t *now = describe_emulator(qemu, err);
 
 	if (!now)
@@ -133,6 +134,12 @@ static int check_emulator(const json_t *then, const char *qemu, struct err *err)
 	if (json_get_int(now, "bytes", 0) == json_get_int(then, "bytes", -1) &&
 	    json_get_int(now, "mtime", 0) == json_get_int(then, "mtime", -1))
 		return 0;
+	/* A lean one has been built, say: the other is still there, as far as can be told. */
+	if (path && !str_eq(path, qemu) && access(path, X_OK) == 0)
+		return err_set(err, -ESTALE,
+			       "it was saved by the emulator '%s', and this is '%s'; '[vm] qemu = "
+			       "%s' in hull.conf goes back to that",
+			       path, qemu, path);
 	return err_set(err, -ESTALE, "it was saved by another build of the emulator than '%s'",
 		       qemu);
 }

@@ -107,3 +107,36 @@ setup() {
 	run -0 --separate-stderr bash -c 'set -o pipefail; "$1" run --help | head -n 1 > /dev/null; [[ ${PIPESTATUS[0]} -le 1 ]]' - "$HULL"
 	[[ -z $stderr ]]
 }
+
+# fake_qemu FILE VERSION
+fake_qemu() {
+	mkdir -p "${1%/*}"
+	printf '#!/bin/sh\necho "QEMU emulator version 7.2.22 (%s)"\n' "$2" > "$1"
+	chmod 755 "$1"
+}
+
+@test "doctor: the lean emulator goes before the host's, and is told when that is newer" {
+	local programs=$BATS_TEST_TMPDIR/programs host=$BATS_TEST_TMPDIR/bin name=qemu-system-x86_64
+	mkdir -p "$programs"
+	cp "$HULL" "$programs/hull"
+	touch "$programs/hull-shim"
+	fake_qemu "$host/$name" "Debian 1:7.2+dfsg-7+deb12u18+b3"
+	export PATH=$host:$PATH HULL_CONFIG=$BATS_TEST_TMPDIR/hull.conf
+	touch "$HULL_CONFIG"
+	run "$programs/hull" system doctor
+	assert_line "[hint] emulator: $host/$name, 1:7.2+dfsg-7+deb12u18"
+	fake_qemu "$programs/qemu/$name" "hull 1:7.2+dfsg-7+deb12u18"
+	run "$programs/hull" system doctor
+	assert_line "[ok]   emulator: $programs/qemu/$name, 1:7.2+dfsg-7+deb12u18"
+	fake_qemu "$programs/qemu/$name" "hull 1:7.2+dfsg-7+deb12u9"
+	run "$programs/hull" system doctor
+	assert_line "[hint] emulator: $programs/qemu/$name, 1:7.2+dfsg-7+deb12u9"
+	assert_line --partial "the host's '$host/$name' is newer (1:7.2+dfsg-7+deb12u18)"
+
+	printf '[vm]\nqemu = %s\n' "$host/$name" > "$HULL_CONFIG"
+	run "$programs/hull" system doctor
+	assert_line "[ok]   emulator: $host/$name, 1:7.2+dfsg-7+deb12u18"
+	printf '[vm]\nqemu = /nonexistent/qemu\n' > "$HULL_CONFIG"
+	run -1 "$programs/hull" system doctor
+	assert_line "[FAIL] emulator: [vm] qemu: cannot run '/nonexistent/qemu': No such file or directory"
+}

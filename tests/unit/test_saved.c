@@ -249,7 +249,8 @@ static void test_saved_by_another_emulator(void **state)
 
 	assert_int_equal(saved_open(dir, "/proc/self/exe", &saved, &err), -ESTALE);
 	assert_string_equal(err.message,
-			    "it was saved by another build of the emulator than '/proc/self/exe'");
+			    "it was saved by the emulator '/bin/sh', and this is '/proc/self/exe'; "
+			    "'[vm] qemu = /bin/sh' in hull.conf goes back to that");
 	assert_int_equal(saved_open(dir, "/nowhere", &saved, &err), -ENOENT);
 }
 

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "vm/accel.h"
 #include "vm/decompress.h"
+#include "vm/emulator.h"
 #include "vm/initramfs.h"
 #include "vm/kernel.h"
 #include "vm/kernel_image.h"
@@ -358,6 +359,75 @@ static void test_qemu_is_looked_up(void **state)
 	assert_string_equal(found, program);
 }
 
+static void make_program(const char *path)
+{
+	write_text(path, "#!/bin/sh\n");
+	chmod(path, 0755);
+}
+
+static void test_emulator_wanted_then_lean_then_the_hosts(void **state)
+{
+	AUTO_FREE char *host_dir = path_join(*state, "bin");
+	AUTO_FREE char *lean_dir = path_join(*state, "programs/qemu");
+	AUTO_FREE char *programs = path_join(*state, "programs");
+	AUTO_FREE char *host = path_join(host_dir, MACHINE_QEMU_PROGRAM);
+	AUTO_FREE char *lean = emulator_lean_path(programs);
+	AUTO_FREE char *wanted = path_join(*state, "wanted");
+	AUTO_FREE char *first = NULL;
+	AUTO_FREE char *second = NULL;
+	AUTO_FREE char *third = NULL;
+	char *none = NULL;
+	struct err err = { 0 };
+
+	assert_int_equal(path_make_dirs(host_dir, 0755, NULL), 0);
+	assert_int_equal(path_make_dirs(lean_dir, 0755, NULL), 0);
+	assert_int_equal(emulator_choose(NULL, programs, host_dir, &none, &err), -ENOENT);
+	make_program(host);
+	assert_int_equal(emulator_choose(NULL, programs, host_dir, &first, &err), 0);
+	assert_string_equal(first, host);
+	make_program(lean);
+	assert_int_equal(emulator_choose(NULL, programs, host_dir, &second, &err), 0);
+	assert_string_equal(second, lean);
+	/* What was asked for is used or refused: no other stands in for it. */
+	assert_int_equal(emulator_choose(wanted, programs, host_dir, &none, &err), -ENOENT);
+	make_program(wanted);
+	assert_int_equal(emulator_choose(wanted, programs, host_dir, &third, &err), 0);
+	assert_string_equal(third, wanted);
+	assert_int_equal(emulator_choose("qemu", programs, host_dir, &none, &err), -EINVAL);
+	assert_null(none);
+}
+
+static void test_emulator_versions(void **state)
+{
+	static const struct {
+		const char *text, *version;
+	} cases[] = {
+		{ "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright",
+		  "1:7.2+dfsg-7+deb12u18" },
+		{ "QEMU emulator version 7.2.22 (hull 1:7.2+dfsg-7+deb12u9)",
+		  "1:7.2+dfsg-7+deb12u9" },
+		{ "(1:7.2-1)", "1:7.2-1" },
+		{ "QEMU emulator version 10.0.0", NULL },
+		{ "QEMU (v7)", NULL },
+		{ "QEMU ()", NULL },
+		{ "QEMU (1-", NULL },
+		{ "", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		AUTO_FREE char *version = emulator_package_version(cases[i].text);
+
+		if (cases[i].version)
+			assert_string_equal(version, cases[i].version);
+		else
+			assert_null(version);
+	}
+	assert_true(emulator_is_newer("1:7.2+dfsg-7+deb12u18", "1:7.2+dfsg-7+deb12u9"));
+	assert_false(emulator_is_newer("1:7.2+dfsg-7+deb12u9", "1:7.2+dfsg-7+deb12u18"));
+	assert_false(emulator_is_newer("1:7.2+dfsg-7", "1:7.2+dfsg-7"));
+	assert_true(emulator_is_newer("1:10.0.2+ds-2", "1:7.2+dfsg-7+deb12u18"));
+}
+
 /* kernels */
 
 struct small_elf {
@@ -675,6 +745,8 @@ int main(void)
 		TEST_IN_DIR(test_launch_reports_what_cannot_start),
 		TEST_IN_DIR(test_last_words),
 		TEST_IN_DIR(test_qemu_is_looked_up),
+		TEST_IN_DIR(test_emulator_wanted_then_lean_then_the_hosts),
+		cmocka_unit_test(test_emulator_versions),
 		cmocka_unit_test(test_kernel_elf_checks),
 		TEST_IN_DIR(test_kernel_from_bzimage),
 		TEST_IN_DIR(test_bad_kernels_are_refused),
