@@ -89,8 +89,7 @@ static int run(struct netd *netd, struct err *err)
 		netd->uplink = uplink_new(netd, NAMES_SOCKET, err);
 		if (!netd->uplink)
 			return -EINVAL;
-		if (netd->config.has6)
-			netd->translator = translator_new(netd);
+		netd->translator = translator_new(netd);
 		netd->neighbours = neighbours_new(netd->loop, &netd->config, err);
 		if (!netd->neighbours)
 			return err->code;
