@@ -271,12 +271,15 @@ static int open_both(struct engine *engine, const struct side *from, const struc
 		r = engine_get(engine, to->container, &destination, err);
 	if (r != 0)
 		return r;
+	if (str_eq(source->uuid, destination->uuid)) {
+		/* The source's is the one that is released last. */
+		r = files_open(engine, from->container, from_files, err);
+		if (r < 0)
+			return r;
+		return from_files->shim ? files_join(engine, source, from_files, to_files, err)
+					: files_open(engine, to->container, to_files, err);
+	}
 	first = strcmp(source->uuid, destination->uuid) < 0;
-	if (str_eq(source->uuid, destination->uuid) && !container_is_active(source))
-		return err_set(err, -EINVAL,
-			       "both paths are in container %s, which does not run: start it, or "
-			       "copy to the host in between",
-			       source->config.id);
 	r = files_open(engine, first ? from->container : to->container,
 		       first ? from_files : to_files, err);
 	return r < 0 ? r

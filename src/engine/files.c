@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/proc.h"
@@ -20,6 +21,28 @@ void files_release(struct files *files)
 	if (files->shim > 0)
 		proc_wait(files->shim);
 	files->shim = 0;
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid;
+}
+
+int files_join(struct engine *engine, const struct container *container, const struct files *first,
+	       struct files *ret_files, struct err *err)
+{
+	for (int i = 0; i < ATTEMPTS && !has_ended(first->shim); i++) {
+		int fd = client_connect(engine->root, container->uuid, NULL);
+
+		if (fd >= 0) {
+			*ret_files = (struct files){ .connection = fd };
+			return 0;
+		}
+		poll(NULL, 0, PAUSE_MS);
+	}
+	return err_set(err, -EIO, "cannot reach the machine of container %s", container->config.id);
 }
 
 int files_lock(struct engine *engine, const struct container *container, int *ret_fd,

@@ -18,6 +18,9 @@ struct files {
 };
 
 int files_open(struct engine *engine, const char *id, struct files *ret_files, struct err *err);
+/* A second one to the same container's, whose machine has just been started for the first. */
+int files_join(struct engine *engine, const struct container *container, const struct files *first,
+	       struct files *ret_files, struct err *err);
 /* Closes it, and waits until the disks are at rest again if a machine was started for it. */
 void files_release(struct files *files);
 
