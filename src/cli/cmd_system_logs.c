@@ -8,31 +8,39 @@
 #define LINES_ALL UINT32_MAX
 
 struct system_logs_options {
+	bool follow;
 	uint32_t lines;
 };
 
 static const struct option_spec system_logs_options[] = {
+	OPT_FLAG("follow", 'f', struct system_logs_options, follow,
+		 "go on with what is new, until they are deleted"),
 	OPT_U32("lines", 'n', "N", struct system_logs_options, lines,
 		"show the last N lines of each", .alias = "tail", .initial = LINES_ALL),
 	OPT_END,
 };
 
+/* Flushed: who follows them through a pipe waits for each. */
 static int print_line(void *ctx, const struct system_line *line)
 {
-	return printf("%s %s: %s\n", line->container, line->source, line->text) < 0 ? -errno : 0;
+	if (printf("%s %s: %s\n", line->container, line->source, line->text) < 0 ||
+	    fflush(stdout) != 0)
+		return -errno;
+	return 0;
 }
 
 static int system_logs_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
-	const struct system_logs_options *options = values;
-	int64_t lines = options->lines == LINES_ALL ? -1 : (int64_t)options->lines;
+	const struct system_logs_options *flags = values;
+	const struct system_log_options options = {
+		.lines = flags->lines == LINES_ALL ? -1 : (int64_t)flags->lines,
+		.follow = flags->follow,
+	};
 	struct engine *engine;
 	int r = cli_engine(cli, &engine, err);
 
-	if (r == 0 && !args[0])
-		r = engine_system_logs(engine, NULL, lines, print_line, NULL, err);
-	for (size_t i = 0; r == 0 && args[i]; i++)
-		r = engine_system_logs(engine, args[i], lines, print_line, NULL, err);
+	if (r == 0)
+		r = engine_system_logs(engine, args, &options, print_line, NULL, err);
 	return r == -EPIPE ? CLI_STATUS_OK : r;
 }
 

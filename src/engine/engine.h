@@ -397,10 +397,16 @@ struct system_line {
 	const char *text;      /* without an end, and without control characters */
 };
 typedef int (*system_line_fn)(void *ctx, const struct system_line *line);
-/* What the supervisors and emulators of the containers (id NULL: of all) have complained of: the
- * last `lines` (-1: all) of each, until fn fails. */
-int engine_system_logs(struct engine *engine, const char *id, int64_t lines, system_line_fn fn,
-		       void *ctx, struct err *err);
+struct system_log_options {
+	int64_t lines; /* the last of each, to begin with; -1: all */
+	bool follow; /* then what is new, until all of the containers are deleted; of all that there
+		      * are, and that come: for ever */
+};
+/* What the supervisors and emulators of the containers (none: of all) have complained of, until fn
+ * fails. */
+int engine_system_logs(struct engine *engine, char *const *ids,
+		       const struct system_log_options *options, system_line_fn fn, void *ctx,
+		       struct err *err);
 int engine_system_stop(struct engine *engine, struct err *err);
 struct kernel_info {
 	char *name; /* "lean", "generic", or as set */

@@ -581,12 +581,14 @@ int engine_system_start(struct engine *engine, struct err *err)
 	return 0;
 }
 
-int engine_system_logs(struct engine *engine, const char *id, int64_t lines, system_line_fn fn,
-		       void *ctx, struct err *err)
+int engine_system_logs(struct engine *engine, char *const *ids,
+		       const struct system_log_options *options, system_line_fn fn, void *ctx,
+		       struct err *err)
 {
-	if (id && check(id, err) < 0)
+	if (*ids && check(*ids, err) < 0)
 		return -ENOENT;
-	CALLED("system-logs %s %lld\n", str_or(id, "all"), (long long)lines);
+	CALLED("system-logs %s %lld%s\n", str_or(*ids, "all"), (long long)options->lines,
+	       options->follow ? " follow" : "");
 	return fn(ctx, &(struct system_line){ "web", "machine", "it creaks" });
 }
 

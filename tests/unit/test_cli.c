@@ -786,6 +786,9 @@ static void test_documents(void **state)
 	assert_non_null(strstr(out, "10.9.0.4/24"));
 	assert_int_equal(RUN("system", "logs", "-n", "3", "web"), 0);
 	assert_string_equal(out, "web machine: it creaks\n");
+	assert_int_equal(RUN("system", "logs", "-f"), 0);
+	assert_non_null(strstr(fake.calls.text, "system-logs web 3\n"));
+	assert_non_null(strstr(fake.calls.text, "system-logs all -1 follow\n"));
 	assert_int_equal(RUN("system", "logs", "gone"), 1);
 	assert_int_equal(RUN("system", "df", "--format", "json"), 0);
 	assert_non_null(strstr(out, "\"sizeInBytes\": 5242880"));

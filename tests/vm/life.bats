@@ -401,7 +401,9 @@ waiting() {
 
 @test "events: what happens to containers is told as it happens" {
 	timeout 100 "$HULL" events > events &
-	local watcher=$!
+	local watcher=$! all named
+	timeout 100 "$HULL" system logs -f > all &
+	all=$!
 	hull run -d --name web busybox sleep 1000
 	soon grep -q 'container start web' events
 	hull pause web
@@ -416,7 +418,18 @@ waiting() {
 	run -0 hull system logs -n 1 renamed
 	assert_line --regexp '^renamed machine: .two$'
 	refute_line --partial one
+	soon grep -q 'machine: .two$' all
+	timeout 100 "$HULL" system logs -f -n 1 renamed > named &
+	named=$!
+	soon grep -q '^renamed machine: .two$' named
+	printf 'three\nhalf' >> "$HULL_ROOT/containers/$(uuid_of renamed)/vm.log"
+	soon grep -q '^renamed machine: three$' named
 	hull delete renamed
+	ends 0 "$named"
+	run -0 cat named
+	assert_output --regexp $'^renamed machine: .two\nrenamed machine: three$'
+	kill "$all"
+	wait "$all" || true
 	soon grep -q 'container destroy renamed' events
 	kill "$watcher"
 	wait "$watcher" || true
