@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/str.h"
@@ -334,25 +335,12 @@ static int open_dir(const char *dir, const char *name)
 	return fd;
 }
 
-static void pack_to(struct archive *archive, const char *dir, const char *leaf, const char *name)
+static void pack_to(struct archive *archive, const char *dir, const char *leaf, bool past_cache)
 {
 	AUTO_CLOSE int fd = open_dir(dir, ".");
 	CLEANUP(tar_writer_freep)
 	struct tar_writer *writer = tar_writer_new(archive_write, archive);
-	const struct pack_options options = { .name = name };
-	struct err err = { 0 };
-
-	if (pack(writer, fd, leaf, &options, &err) < 0)
-		fail_msg("%s", err.message);
-	assert_int_equal(tar_writer_finish(writer), 0);
-}
-
-static void pack_past_cache(struct archive *archive, const char *dir, const char *leaf)
-{
-	AUTO_CLOSE int fd = open_dir(dir, ".");
-	CLEANUP(tar_writer_freep)
-	struct tar_writer *writer = tar_writer_new(archive_write, archive);
-	const struct pack_options options = { .name = leaf, .past_cache = true };
+	const struct pack_options options = { .name = leaf, .past_cache = past_cache };
 	struct err err = { 0 };
 
 	if (pack(writer, fd, leaf, &options, &err) < 0)
@@ -367,6 +355,56 @@ static int unpack_from(struct archive *archive, const struct unpack_options *opt
 
 	archive->offset = 0;
 	return unpack(reader, options, err);
+}
+
+/* An archive, and a directory below the test's in which it is unpacked. */
+struct scene {
+	const char *dir; /* the test's */
+	struct archive archive;
+	struct unpack_options options;
+	struct err err;
+	int fd;
+};
+
+/* out is made if it is not there. */
+static struct scene scene_of(const char *dir, const char *out)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", out);
+	struct scene scene = { .dir = dir };
+
+	if (mkdir(path, 0755) < 0)
+		assert_int_equal(errno, EEXIST);
+	scene.fd = open_dir(dir, out);
+	scene.options =
+		(struct unpack_options){ .base_fd = scene.fd, .resolve = STRICT, .prefix = "" };
+	return scene;
+}
+
+/* The same, of which nothing is dropped. */
+static struct scene scene_of_all(const char *dir, const char *out, const char *top)
+{
+	struct scene scene = scene_of(dir, out);
+
+	scene.options.top = top;
+	scene.options.all_modes = scene.options.keep_owner = true;
+	return scene;
+}
+
+static void scene_release(struct scene *scene)
+{
+	close(scene->fd);
+	sbuf_release(&scene->archive.bytes);
+}
+
+static int scene_unpack(struct scene *scene)
+{
+	return unpack_from(&scene->archive, &scene->options, &scene->err);
+}
+
+static void scene_unpack_well(struct scene *scene)
+{
+	if (scene_unpack(scene) < 0)
+		fail_msg("%s", scene->err.message);
 }
 
 /* Type, mode, owner, size, time, link, number of names, holes' data, of all below $1/tree; and
@@ -400,54 +438,34 @@ static void test_large_files_go_past_the_page_cache(void **state)
 {
 	static const size_t steps[] = { 0, 777, 512, 65536 + 512 };
 	const char *dir = *state;
-	struct archive archive = { 0 };
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of_all(dir, "out", "copy");
 
 	run(dir, "cd \"$1\"; mkdir large; for n in 1048576 1048577 3000123 2097664; do "
 		 "head -c $n /dev/urandom > large/$n; done; cp large/3000123 large/holes; "
 		 "truncate -s 9000000 large/holes; echo end >> large/holes; echo x > large/z");
 	AUTO_FREE char *before = list(dir, "large");
-	pack_past_cache(&archive, dir, "large");
-	run(dir, "mkdir \"$1\"/out");
-	AUTO_CLOSE int fd = open_dir(dir, "out");
-	const struct unpack_options options = { .base_fd = fd,
-						.resolve = STRICT,
-						.prefix = "",
-						.top = "copy",
-						.all_modes = true,
-						.keep_owner = true,
-						.past_cache = true };
+	pack_to(&scene.archive, dir, "large", true);
+	scene.options.past_cache = true;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		archive.step = steps[i];
-		if (unpack_from(&archive, &options, &err) < 0)
-			fail_msg("%s", err.message);
+		scene.archive.step = steps[i];
+		scene_unpack_well(&scene);
 		AUTO_FREE char *after = list(dir, "out/copy");
 		assert_string_equal(before, after);
 	}
-	sbuf_release(&archive.bytes);
 }
 
 static void test_a_tree_comes_back_as_it_was(void **state)
 {
 	const char *dir = *state;
-	struct archive archive = { .step = 777 };
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of_all(dir, "out", "copy");
 
+	scene.archive.step = 777;
 	run(dir, MAKE_TREE);
 	AUTO_FREE char *path = path_join(dir, "tree/file");
 	bool has_xattrs = setxattr(path, "user.test", "value", 5, 0) == 0;
 	AUTO_FREE char *before = list(dir, "tree");
-	pack_to(&archive, dir, "tree", "tree");
-	run(dir, "mkdir \"$1\"/out");
-	AUTO_CLOSE int fd = open_dir(dir, "out");
-	const struct unpack_options options = { .base_fd = fd,
-						.resolve = STRICT,
-						.prefix = "",
-						.top = "copy",
-						.all_modes = true,
-						.keep_owner = true };
-	if (unpack_from(&archive, &options, &err) < 0)
-		fail_msg("%s", err.message);
+	pack_to(&scene.archive, dir, "tree", false);
+	scene_unpack_well(&scene);
 	AUTO_FREE char *after = list(dir, "out/copy");
 	assert_string_equal(before, after);
 	if (has_xattrs) {
@@ -461,30 +479,23 @@ static void test_a_tree_comes_back_as_it_was(void **state)
 	assert_int_equal(stat(holes, &st), 0);
 	assert_true(st.st_blocks * 512 < 1000000);
 	/* Once more over itself: nothing changes. */
-	assert_int_equal(unpack_from(&archive, &options, &err), 0);
+	scene_unpack_well(&scene);
 	AUTO_FREE char *again = list(dir, "out/copy");
 	assert_string_equal(before, again);
 	run(dir, "chmod -R u+w \"$1\"");
-	sbuf_release(&archive.bytes);
 }
 
 static void test_special_modes_are_dropped_unless_asked_for(void **state)
 {
-	const char *dir = *state;
-	struct archive archive = { 0 };
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of(*state, "out");
 	struct stat st;
 
-	run(dir, "cd \"$1\"; echo x > file; chmod 6755 file; mkdir out");
-	pack_to(&archive, dir, "file", "file");
-	AUTO_CLOSE int fd = open_dir(dir, "out");
-	const struct unpack_options options = {
-		.base_fd = fd, .resolve = STRICT, .prefix = "", .top = "file"
-	};
-	assert_int_equal(unpack_from(&archive, &options, &err), 0);
-	assert_int_equal(fstatat(fd, "file", &st, 0), 0);
+	run(scene.dir, "cd \"$1\"; echo x > file; chmod 6755 file");
+	pack_to(&scene.archive, scene.dir, "file", false);
+	scene.options.top = "file";
+	scene_unpack_well(&scene);
+	assert_int_equal(fstatat(scene.fd, "file", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
-	sbuf_release(&archive.bytes);
 }
 
 /* Whoever may not give a file away does not let it act as himself. Nobody in particular, for root.
@@ -492,90 +503,78 @@ static void test_special_modes_are_dropped_unless_asked_for(void **state)
 static void test_a_file_that_is_kept_does_not_act_as_its_owner(void **state)
 {
 	const char *dir = *state;
-	struct archive archive = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of_all(dir, ".", "f");
+	CLEANUP(tar_writer_freep)
+	struct tar_writer *writer = tar_writer_new(archive_write, &scene.archive);
 	struct stat st;
 	pid_t pid;
 	int status;
-	CLEANUP(tar_writer_freep)
-	struct tar_writer *writer = tar_writer_new(archive_write, &archive);
 
 	add(writer,
 	    (struct tar_entry){ .type = TAR_FILE, .name = "f", .mode = 06755, .uid = 1, .gid = 1 },
 	    "x");
 	tar_writer_finish(writer);
 	assert_int_equal(chmod(dir, 0777), 0);
-	AUTO_CLOSE int fd = open_dir(dir, ".");
-	const struct unpack_options options = { .base_fd = fd,
-						.resolve = STRICT,
-						.prefix = "",
-						.top = "f",
-						.all_modes = true,
-						.keep_owner = true };
 	pid = fork();
 	if (pid == 0) {
 		if (geteuid() == 0 &&
 		    (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0))
 			_exit(2);
-		_exit(unpack_from(&archive, &options, NULL) < 0);
+		_exit(scene_unpack(&scene) < 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	assert_int_equal(fstatat(fd, "f", &st, 0), 0);
+	assert_int_equal(fstatat(scene.fd, "f", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
-	sbuf_release(&archive.bytes);
+}
+
+static void archive_load(struct archive *archive, const char *dir, const char *name)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	AUTO_FREE char *text = NULL;
+	size_t size = 0;
+
+	assert_int_equal(file_read(path, 64 << 20, &text, &size, NULL), 0);
+	sbuf_add_bytes(&archive->bytes, text, size);
 }
 
 static void test_tar_reads_ours_and_we_read_tars(void **state)
 {
 	static const char *const formats[] = { "gnu", "posix", "oldgnu" };
 	const char *dir = *state;
-	struct archive archive = { 0 };
-	struct err err = { 0 };
-
-	run(dir, MAKE_TREE "; rm tree/fifo; mkdir tars ours");
-	pack_to(&archive, dir, "tree", "tree");
 	AUTO_FREE char *path = path_join(dir, "ours.tar");
-	FILE *file = fopen(path, "w");
-	fwrite(archive.bytes.text, 1, archive.bytes.length, file);
-	fclose(file);
+	struct archive archive = { 0 };
+
+	run(dir, MAKE_TREE "; rm tree/fifo; mkdir tars");
+	pack_to(&archive, dir, "tree", false);
+	assert_int_equal(file_write_atomic(path, archive.bytes.text, archive.bytes.length, 0600,
+					   false, NULL),
+			 0);
+	sbuf_release(&archive.bytes);
 	run(dir, "cd \"$1\"/tars; tar -xpf ../ours.tar");
 	AUTO_FREE char *before = list(dir, "tree");
 	AUTO_FREE char *theirs = list(dir, "tars/tree");
 	assert_string_equal(before, theirs);
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		AUTO_FREE char *script = xasprintf(
-			"cd \"$1\"; rm -f theirs.tar; chmod -R u+w ours; rm -rf ours; mkdir ours; "
-			"tar --format=%s %s -cf theirs.tar tree",
-			formats[i], i == 1 ? "-S" : "");
-		struct archive theirs_tar = { 0 };
-		AUTO_CLOSE int fd = -1;
+		CLEANUP(scene_release) struct scene scene = scene_of_all(dir, formats[i], NULL);
+		AUTO_FREE char *make =
+			xasprintf("cd \"$1\"; tar --format=%s %s -cf theirs.tar tree", formats[i],
+				  i == 1 ? "-S" : "");
+		AUTO_FREE char *compare =
+			xasprintf("cd \"$1\"; of=%s; cmp tree/sub/holes $of/tree/sub/holes; "
+				  "cmp tree/random $of/tree/random; "
+				  "[ $(stat -c %%h $of/tree/file) = 2 ]; "
+				  "[ $(stat -c %%a $of/tree/file) = 4711 ]; "
+				  "[ $(find tree | wc -l) = $(find $of/tree | wc -l) ]",
+				  formats[i]);
 
-		run(dir, script);
-		AUTO_FREE char *tar_path = path_join(dir, "theirs.tar");
-		AUTO_CLOSE int tar_fd = open(tar_path, O_RDONLY | O_CLOEXEC);
-		char buffer[65536];
-		for (ssize_t n; (n = read(tar_fd, buffer, sizeof(buffer))) > 0;)
-			sbuf_add_bytes(&theirs_tar.bytes, buffer, (size_t)n);
-		fd = open_dir(dir, "ours");
-		const struct unpack_options options = { .base_fd = fd,
-							.resolve = STRICT,
-							.prefix = "",
-							.keep_names = true,
-							.all_modes = true,
-							.keep_owner = true };
-		if (unpack_from(&theirs_tar, &options, &err) < 0)
-			fail_msg("%s: %s", formats[i], err.message);
-		AUTO_FREE char *script2 =
-			xasprintf("cd \"$1\"; cmp tree/sub/holes ours/tree/sub/holes; cmp "
-				  "tree/random ours/tree/random; "
-				  "[ $(stat -c %%h ours/tree/file) = 2 ]; [ $(stat -c %%a "
-				  "ours/tree/file) = 4711 ]; "
-				  "[ $(find tree | wc -l) = $(find ours/tree | wc -l) ]");
-		run(dir, script2);
-		sbuf_release(&theirs_tar.bytes);
+		run(dir, make);
+		archive_load(&scene.archive, dir, "theirs.tar");
+		scene.options.keep_names = true;
+		scene_unpack_well(&scene);
+		run(dir, compare);
 	}
 	run(dir, "chmod -R u+w \"$1\"");
-	sbuf_release(&archive.bytes);
 }
 
 struct hostile {
@@ -629,47 +628,36 @@ static void test_no_name_leads_out(void **state)
 	const char *dir = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct archive archive = { 0 };
-		struct err err = { 0 };
+		run(dir, "cd \"$1\"; rm -rf out; echo secret > secret");
+		CLEANUP(scene_release) struct scene scene = scene_of(dir, "out");
 		CLEANUP(tar_writer_freep)
-		struct tar_writer *writer = tar_writer_new(archive_write, &archive);
+		struct tar_writer *writer = tar_writer_new(archive_write, &scene.archive);
 
-		run(dir, "cd \"$1\"; rm -rf out; mkdir out; echo secret > secret");
 		for (size_t j = 0; j < 4 && cases[i].entries[j].name; j++)
 			add(writer, cases[i].entries[j], cases[i].data[j]);
 		tar_writer_finish(writer);
-		AUTO_CLOSE int fd = open_dir(dir, "out");
-		const struct unpack_options options = {
-			.base_fd = fd, .resolve = STRICT, .prefix = "", .keep_names = true
-		};
-		int r = unpack_from(&archive, &options, &err);
+		scene.options.keep_names = true;
+		int r = scene_unpack(&scene);
 		if (r != cases[i].result)
-			fail_msg("case %zu: %d, %s", i, r, err.message);
+			fail_msg("case %zu: %d, %s", i, r, scene.err.message);
 		run(dir, "cd \"$1\"; [ \"$(ls)\" = \"out\nsecret\" ]; [ $(cat secret) = secret ]; "
 			 "[ $(stat -c %h secret) = 1 ]; ! find out -type c | grep .");
-		sbuf_release(&archive.bytes);
 	}
 }
 
 static void test_nothing_lies_beside_the_top(void **state)
 {
-	const char *dir = *state;
-	struct archive archive = { 0 };
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of(*state, ".");
 	CLEANUP(tar_writer_freep)
-	struct tar_writer *writer = tar_writer_new(archive_write, &archive);
-	AUTO_CLOSE int fd = open_dir(dir, ".");
-	const struct unpack_options options = {
-		.base_fd = fd, .resolve = STRICT, .prefix = "", .top = "mine"
-	};
+	struct tar_writer *writer = tar_writer_new(archive_write, &scene.archive);
 
 	add(writer, (struct tar_entry){ .type = TAR_DIRECTORY, .name = "top/" }, NULL);
 	add(writer, (struct tar_entry){ .type = TAR_FILE, .name = "top/in" }, "x");
 	add(writer, (struct tar_entry){ .type = TAR_FILE, .name = "topless" }, "x");
 	tar_writer_finish(writer);
-	assert_int_equal(unpack_from(&archive, &options, &err), -EBADMSG);
-	run(dir, "cd \"$1\"; [ \"$(find . | sort)\" = \".\n./mine\n./mine/in\" ]");
-	sbuf_release(&archive.bytes);
+	scene.options.top = "mine";
+	assert_int_equal(scene_unpack(&scene), -EBADMSG);
+	run(scene.dir, "cd \"$1\"; [ \"$(find . | sort)\" = \".\n./mine\n./mine/in\" ]");
 }
 
 /* --- where copies go --- */
