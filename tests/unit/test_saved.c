@@ -25,6 +25,15 @@
 #define PAGES 600
 #define BYTES ((uint64_t)PAGES * RAM_PAGE)
 
+static int open_new(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = path_join(dir, "%s", name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
 /* --- the machine: a process that maps a file privately and changes it --- */
 
 struct machine {
@@ -120,75 +129,89 @@ static void assert_page(int fd, size_t number, uint8_t value)
 			fail_msg("page %zu holds %#x instead of %#x", number, page[i], value);
 }
 
+/* A machine that lives, and a file that its memory is copied to. */
+struct scene {
+	struct machine machine;
+	struct ram_copy *copy; /* NULL until the first pass */
+	int to;
+};
+
+static struct scene scene_of(const char *dir)
+{
+	struct scene scene = { .to = open_new(dir, "copy") };
+
+	machine_start(&scene.machine, dir);
+	return scene;
+}
+
+static void scene_release(struct scene *scene)
+{
+	ram_copy_free(scene->copy);
+	machine_end(&scene->machine);
+	close(scene->to);
+}
+
+static void scene_pass(struct scene *scene)
+{
+	struct err err = { 0 };
+
+	if (!scene->copy)
+		assert_int_equal(ram_copy_new(scene->machine.pid, scene->machine.base, BYTES,
+					      scene->to, &scene->copy, &err),
+				 0);
+	assert_int_equal(ram_copy_pass(scene->copy, &err), 0);
+}
+
 static void test_memory_is_base_and_changes(void **state)
 {
-	AUTO_FREE char *path = path_join(*state, "copy");
-	AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct machine machine;
-	struct ram_copy *copy = NULL;
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of(*state);
 	struct stat st;
 
-	machine_start(&machine, *state);
-	assert_int_equal(ram_copy_new(machine.pid, machine.base, BYTES, to, &copy, &err), 0);
-	assert_int_equal(ram_copy_pass(copy, &err), 0);
-	assert_int_equal(ram_copy_changed_pages(copy), 102);
-	assert_page(to, 0, 0xb0);
-	assert_page(to, 1, 0x11);
-	assert_page(to, 2, 0xb2);
-	assert_page(to, 3, 0x33);
-	assert_page(to, 4, 0);
-	assert_page(to, 399, (uint8_t)399);
-	machine_step(&machine);
-	assert_int_equal(ram_copy_pass(copy, &err), 0);
-	assert_int_equal(ram_copy_changed_pages(copy), 103);
-	assert_page(to, 0, 0xb0);
-	assert_page(to, 1, 0x11);
-	assert_page(to, 3, 0);
-	assert_page(to, 5, 0x55);
-	assert_page(to, 300, 0xee);
-	assert_page(to, 301, (uint8_t)301);
-	assert_page(to, 599, 0);
-	assert_int_equal(fstat(to, &st), 0);
+	scene_pass(&scene);
+	assert_int_equal(ram_copy_changed_pages(scene.copy), 102);
+	assert_page(scene.to, 0, 0xb0);
+	assert_page(scene.to, 1, 0x11);
+	assert_page(scene.to, 2, 0xb2);
+	assert_page(scene.to, 3, 0x33);
+	assert_page(scene.to, 4, 0);
+	assert_page(scene.to, 399, (uint8_t)399);
+	machine_step(&scene.machine);
+	scene_pass(&scene);
+	assert_int_equal(ram_copy_changed_pages(scene.copy), 103);
+	assert_page(scene.to, 0, 0xb0);
+	assert_page(scene.to, 1, 0x11);
+	assert_page(scene.to, 3, 0);
+	assert_page(scene.to, 5, 0x55);
+	assert_page(scene.to, 300, 0xee);
+	assert_page(scene.to, 301, (uint8_t)301);
+	assert_page(scene.to, 599, 0);
+	assert_int_equal(fstat(scene.to, &st), 0);
 	assert_int_equal(st.st_size, BYTES);
 	assert_true((uint64_t)st.st_blocks * 512 <= 120u * RAM_PAGE); /* holes are holes */
-	ram_copy_free(copy);
-	machine_end(&machine);
 }
 
 static void test_one_pass_of_a_machine_that_stands_still(void **state)
 {
-	AUTO_FREE char *first_path = path_join(*state, "first");
-	AUTO_CLOSE int first = open(first_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct machine machine;
-	struct ram_copy *copy = NULL;
-	struct err err = { 0 };
+	CLEANUP(scene_release) struct scene scene = scene_of(*state);
 
-	machine_start(&machine, *state);
-	machine_step(&machine);
-	assert_int_equal(ram_copy_new(machine.pid, machine.base, BYTES, first, &copy, &err), 0);
-	assert_int_equal(ram_copy_pass(copy, &err), 0);
-	assert_page(first, 2, 0xb2);
-	assert_page(first, 3, 0);
-	assert_page(first, 5, 0x55);
-	assert_page(first, 300, 0xee);
-	ram_copy_free(copy);
-	machine_end(&machine);
+	machine_step(&scene.machine);
+	scene_pass(&scene);
+	assert_page(scene.to, 2, 0xb2);
+	assert_page(scene.to, 3, 0);
+	assert_page(scene.to, 5, 0x55);
+	assert_page(scene.to, 300, 0xee);
 }
 
 static void test_another_file_is_not_its_memory(void **state)
 {
-	AUTO_FREE char *path = path_join(*state, "copy");
-	AUTO_CLOSE int to = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct machine machine;
-	struct ram_copy *copy = NULL;
+	CLEANUP(scene_release) struct scene scene = scene_of(*state);
 	struct err err = { 0 };
 
-	machine_start(&machine, *state);
-	assert_int_equal(ram_copy_new(machine.pid, to, BYTES, to, &copy, &err), -EIO);
-	assert_null(copy);
-	machine_step(&machine);
-	machine_end(&machine);
+	assert_int_equal(
+		ram_copy_new(scene.machine.pid, scene.to, BYTES, scene.to, &scene.copy, &err),
+		-EIO);
+	assert_null(scene.copy);
+	machine_step(&scene.machine);
 }
 
 /* --- what was saved --- */
@@ -200,23 +223,35 @@ static const struct machine_shape shape = {
 	.devices = { .disks = 4, .nics = 1 },
 };
 
-static char *make_saved(const char *root, const char *qemu)
+/* A machine of shape that /bin/sh has saved, as nobody checks what it is. */
+struct kept {
+	char *dir, *ram, *devices; /* owned */
+};
+
+static void kept_release(struct kept *kept)
 {
-	char *dir = path_join(root, "saved");
-	AUTO_FREE char *ram = saved_ram_path(dir);
-	AUTO_FREE char *devices = saved_state_path(dir);
+	free(kept->dir);
+	free(kept->ram);
+	free(kept->devices);
+}
+
+static struct kept make_kept(const char *root)
+{
+	struct kept kept = { .dir = path_join(root, "saved") };
 	struct machine_shape with = shape;
 	struct err err = { 0 };
 
-	with.qemu = qemu;
-	assert_int_equal(mkdir(dir, 0700), 0);
-	assert_int_equal(file_write_atomic(ram, "memory", 6, 0600, false, NULL), 0);
-	assert_int_equal(truncate(ram, BYTES), 0);
-	assert_int_equal(file_write_atomic(devices, "devices", 7, 0600, false, NULL), 0);
-	assert_false(saved_exists(dir));
-	assert_int_equal(saved_seal(dir, &with, 2, true, &err), 0);
-	assert_true(saved_exists(dir));
-	return dir;
+	kept.ram = saved_ram_path(kept.dir);
+	kept.devices = saved_state_path(kept.dir);
+	with.qemu = "/bin/sh";
+	assert_int_equal(mkdir(kept.dir, 0700), 0);
+	assert_int_equal(file_write_atomic(kept.ram, "memory", 6, 0600, false, NULL), 0);
+	assert_int_equal(truncate(kept.ram, BYTES), 0);
+	assert_int_equal(file_write_atomic(kept.devices, "devices", 7, 0600, false, NULL), 0);
+	assert_false(saved_exists(kept.dir));
+	assert_int_equal(saved_seal(kept.dir, &with, 2, true, &err), 0);
+	assert_true(saved_exists(kept.dir));
+	return kept;
 }
 
 static void overwrite(const char *path, off_t offset)
@@ -228,11 +263,11 @@ static void overwrite(const char *path, off_t offset)
 
 static void test_saved_round_trip(void **state)
 {
-	AUTO_FREE char *dir = make_saved(*state, "/bin/sh");
+	CLEANUP(kept_release) struct kept kept = make_kept(*state);
 	struct saved saved = { 0 };
 	struct err err = { 0 };
 
-	assert_int_equal(saved_open(dir, "/bin/sh", &saved, &err), 0);
+	assert_int_equal(saved_open(kept.dir, "/bin/sh", &saved, &err), 0);
 	assert_int_equal(saved.accel, ACCEL_TCG);
 	assert_int_equal(saved.vcpus, 2);
 	assert_int_equal(saved.memory_bytes, BYTES);
@@ -243,32 +278,30 @@ static void test_saved_round_trip(void **state)
 
 static void test_saved_by_another_emulator(void **state)
 {
-	AUTO_FREE char *dir = make_saved(*state, "/bin/sh");
+	CLEANUP(kept_release) struct kept kept = make_kept(*state);
 	struct saved saved;
 	struct err err = { 0 };
 
-	assert_int_equal(saved_open(dir, "/proc/self/exe", &saved, &err), -ESTALE);
+	assert_int_equal(saved_open(kept.dir, "/proc/self/exe", &saved, &err), -ESTALE);
 	assert_string_equal(err.message,
 			    "it was saved by the emulator '/bin/sh', and this is '/proc/self/exe'; "
 			    "'[vm] qemu = /bin/sh' in hull.conf goes back to that");
-	assert_int_equal(saved_open(dir, "/nowhere", &saved, &err), -ENOENT);
+	assert_int_equal(saved_open(kept.dir, "/nowhere", &saved, &err), -ENOENT);
 }
 
 static void test_saved_and_damaged(void **state)
 {
-	AUTO_FREE char *dir = make_saved(*state, "/bin/sh");
-	AUTO_FREE char *ram = saved_ram_path(dir);
-	AUTO_FREE char *devices = saved_state_path(dir);
+	CLEANUP(kept_release) struct kept kept = make_kept(*state);
 	struct saved saved;
 	struct err err = { 0 };
 
-	overwrite(ram, 5 * RAM_PAGE);
-	assert_int_equal(saved_open(dir, "/bin/sh", &saved, &err), -EBADMSG);
+	overwrite(kept.ram, 5 * RAM_PAGE);
+	assert_int_equal(saved_open(kept.dir, "/bin/sh", &saved, &err), -EBADMSG);
 	assert_string_equal(err.message, "its saved memory is damaged");
-	assert_int_equal(truncate(ram, 100), 0);
-	assert_true(saved_open(dir, "/bin/sh", &saved, &err) < 0);
-	overwrite(devices, 0);
-	assert_int_equal(saved_open(dir, "/bin/sh", &saved, &err), -EBADMSG);
+	assert_int_equal(truncate(kept.ram, 100), 0);
+	assert_true(saved_open(kept.dir, "/bin/sh", &saved, &err) < 0);
+	overwrite(kept.devices, 0);
+	assert_int_equal(saved_open(kept.dir, "/bin/sh", &saved, &err), -EBADMSG);
 	assert_string_equal(err.message, "the saved state of its devices is damaged");
 }
 
@@ -310,15 +343,6 @@ static void test_descriptions_are_checked(void **state)
 
 /* --- memory as what differs from a base --- */
 
-static int open_new(const char *dir, const char *name)
-{
-	AUTO_FREE char *path = path_join(dir, "%s", name);
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static void fill_page(int fd, size_t number, uint8_t value)
 {
 	uint8_t page[RAM_PAGE];
@@ -329,6 +353,7 @@ static void fill_page(int fd, size_t number, uint8_t value)
 
 struct memories {
 	int base, memory, delta;
+	int again; /* for what is made of base and delta */
 	uint32_t base_crc;
 	uint64_t pages;
 };
@@ -337,8 +362,10 @@ struct memories {
  */
 static struct memories make_memories(const char *dir)
 {
-	struct memories m = { open_new(dir, "base"), open_new(dir, "memory"),
-			      open_new(dir, "delta"), 0, 0 };
+	struct memories m = { .base = open_new(dir, "base"),
+			      .memory = open_new(dir, "memory"),
+			      .delta = open_new(dir, "delta"),
+			      .again = open_new(dir, "again") };
 	struct err err = { 0 };
 
 	assert_int_equal(ftruncate(m.base, BYTES), 0);
@@ -356,75 +383,80 @@ static struct memories make_memories(const char *dir)
 	return m;
 }
 
-static void close_memories(const struct memories *m)
+static void close_memories(struct memories *m)
 {
 	close(m->base);
 	close(m->memory);
 	close(m->delta);
+	close(m->again);
+}
+
+static void assert_same_memory(int fd, int other)
+{
+	uint32_t sums[2] = { 0, 0 };
+
+	assert_int_equal(template_ram_copy(fd, -1, BYTES, &sums[0]), 0);
+	assert_int_equal(template_ram_copy(other, -1, BYTES, &sums[1]), 0);
+	assert_int_equal(sums[0], sums[1]);
 }
 
 static void test_delta_round_trip(void **state)
 {
-	struct memories m = make_memories(*state);
-	AUTO_CLOSE int to = open_new(*state, "again");
-	uint32_t wanted = 0;
-	uint32_t found = 0;
+	CLEANUP(close_memories) struct memories m = make_memories(*state);
 	struct err err = { 0 };
 
 	assert_int_equal(m.pages, 2 + 319 + 1);
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), 0);
-	assert_int_equal(template_ram_copy(m.memory, -1, BYTES, &wanted), 0);
-	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
-	assert_int_equal(found, wanted);
-	assert_page(to, 5, 0);
-	assert_page(to, 400, 0x40);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, m.again, &err), 0);
+	assert_same_memory(m.again, m.memory);
+	assert_page(m.again, 5, 0);
+	assert_page(m.again, 400, 0x40);
 	/* Without a base all that is not zero is kept. */
 	assert_int_equal(ftruncate(m.delta, 0), 0);
-	assert_int_equal(ftruncate(to, 0), 0);
+	assert_int_equal(ftruncate(m.again, 0), 0);
 	assert_int_equal(ram_delta_write(m.memory, -1, BYTES, m.delta, &m.pages, &err), 0);
 	assert_int_equal(m.pages, 9 + 320 + 1);
-	assert_int_equal(ram_delta_apply(m.delta, -1, 0, BYTES, to, &err), 0);
-	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
-	assert_int_equal(found, wanted);
-	close_memories(&m);
+	assert_int_equal(ram_delta_apply(m.delta, -1, 0, BYTES, m.again, &err), 0);
+	assert_same_memory(m.again, m.memory);
 }
 
 static void test_deltas_follow_each_other(void **state)
 {
-	struct memories m = make_memories(*state);
+	CLEANUP(close_memories) struct memories m = make_memories(*state);
 	AUTO_CLOSE int later = open_new(*state, "later");
 	AUTO_CLOSE int second = open_new(*state, "second");
-	AUTO_CLOSE int to = open_new(*state, "again");
-	uint32_t wanted = 0;
-	uint32_t found = 0;
+	uint32_t sum = 0;
 	uint64_t pages = 0;
 	struct err err = { 0 };
 
-	assert_int_equal(template_ram_copy(m.memory, later, BYTES, &wanted), 0);
+	assert_int_equal(template_ram_copy(m.memory, later, BYTES, &sum), 0);
 	fill_page(later, 3, 0);
 	fill_page(later, 7, 0x77);
 	fill_page(later, 599, 0x99);
-	assert_int_equal(template_ram_copy(later, -1, BYTES, &wanted), 0);
 	assert_int_equal(ram_delta_write(later, m.memory, BYTES, second, &pages, &err), 0);
 	assert_int_equal(pages, 2);
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), 0);
-	assert_int_equal(ram_delta_patch(second, BYTES, to, &err), 0);
-	assert_int_equal(template_ram_copy(to, -1, BYTES, &found), 0);
-	assert_int_equal(found, wanted);
+	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, m.again, &err), 0);
+	assert_int_equal(ram_delta_patch(second, BYTES, m.again, &err), 0);
+	assert_same_memory(m.again, later);
 	assert_int_equal(ftruncate(second, RAM_PAGE), 0);
-	assert_int_equal(ram_delta_patch(second, BYTES, to, &err), -EBADMSG);
-	close_memories(&m);
+	assert_int_equal(ram_delta_patch(second, BYTES, m.again, &err), -EBADMSG);
+}
+
+/* Applies the delta anew: what comes of it. */
+static int apply_again(const struct memories *m, uint32_t base_crc, uint64_t bytes)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(ftruncate(m->again, 0), 0);
+	return ram_delta_apply(m->delta, m->base, base_crc, bytes, m->again, &err);
 }
 
 static void test_a_damaged_delta_is_noticed(void **state)
 {
-	struct memories m = make_memories(*state);
+	CLEANUP(close_memories) struct memories m = make_memories(*state);
 	struct stat st;
-	struct err err = { 0 };
 
 	assert_int_equal(fstat(m.delta, &st), 0);
 	for (off_t at = 0; at < st.st_size; at += at < 64 ? 7 : at < RAM_PAGE ? RAM_PAGE : 50021) {
-		AUTO_CLOSE int to = open_new(*state, "again");
 		uint8_t byte;
 
 		if (at >= 52 && at < RAM_PAGE)
@@ -432,22 +464,16 @@ static void test_a_damaged_delta_is_noticed(void **state)
 		assert_int_equal(fd_pread_exact(m.delta, &byte, 1, at), 0);
 		byte ^= 0x10;
 		assert_int_equal(fd_pwrite_all(m.delta, &byte, 1, at), 0);
-		assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err),
-				 -EBADMSG);
+		assert_int_equal(apply_again(&m, m.base_crc, BYTES), -EBADMSG);
 		byte ^= 0x10;
 		assert_int_equal(fd_pwrite_all(m.delta, &byte, 1, at), 0);
 	}
-	AUTO_CLOSE int to = open_new(*state, "again");
-
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc + 1, BYTES, to, &err),
-			 -EBADMSG);
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES * 2, to, &err),
-			 -EBADMSG);
+	assert_int_equal(apply_again(&m, m.base_crc + 1, BYTES), -EBADMSG);
+	assert_int_equal(apply_again(&m, m.base_crc, BYTES * 2), -EBADMSG);
 	assert_int_equal(ftruncate(m.delta, st.st_size - 1), 0);
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), -EBADMSG);
+	assert_int_equal(apply_again(&m, m.base_crc, BYTES), -EBADMSG);
 	assert_int_equal(ftruncate(m.delta, 0), 0);
-	assert_int_equal(ram_delta_apply(m.delta, m.base, m.base_crc, BYTES, to, &err), -EBADMSG);
-	close_memories(&m);
+	assert_int_equal(apply_again(&m, m.base_crc, BYTES), -EBADMSG);
 }
 
 int main(void)
