@@ -192,6 +192,19 @@ int str_parse_u32(const char *text, uint32_t *ret_value)
 	return narrow_u32(r, value, ret_value);
 }
 
+int str_parse_hundredths(const char *text, uint32_t *ret_value)
+{
+	size_t whole = text ? strcspn(text, ".") : 0;
+	const char *fraction = text && text[whole] ? text + whole + 1 : "";
+	size_t digits = strlen(fraction);
+	AUTO_FREE char *joined = NULL;
+
+	if (!text || !*text || digits > 2 || (text[whole] && !digits))
+		return -EINVAL;
+	joined = xasprintf("%.*s%s%.*s", (int)whole, text, fraction, (int)(2 - digits), "00");
+	return str_parse_u32(joined, ret_value);
+}
+
 int str_parse_octal(const char *text, uint32_t *ret_value)
 {
 	uint64_t value = 0;

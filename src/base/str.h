@@ -54,6 +54,8 @@ const char *str_after(const char *text, const char *prefix);
 /* Decimal numbers without sign, space or rest. Return 0, -EINVAL or -ERANGE. */
 int str_parse_u64(const char *text, uint64_t *ret_value);
 int str_parse_u32(const char *text, uint32_t *ret_value);
+/* A decimal number with at most two digits behind a point, in hundredths: "1.5" is 150. */
+int str_parse_hundredths(const char *text, uint32_t *ret_value);
 /* Octal of the same kind. */
 int str_parse_octal(const char *text, uint32_t *ret_value);
 /* A signed decimal. */

@@ -69,6 +69,11 @@ int cli_containers(struct cli *cli, bool all, char *const *args, cli_fits_fn fit
 bool cli_fits_any(const struct container *container);
 bool cli_fits_active(const struct container *container); /* its VM lives */
 
+/* Other tools ask before they prune, and are told so in scripts not to. The member `force` of the
+ * command's options is read by nobody. */
+#define OPT_PRUNE_FORCE(container) \
+	OPT_FLAG("force", 'f', container, force, "for scripts: nothing is asked anyway")
+
 /* What a prune removed on stdout, what it gave back on stderr. */
 void cli_print_pruned(const struct prune_result *result);
 

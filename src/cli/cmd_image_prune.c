@@ -4,12 +4,13 @@
 #include "cli/commands.h"
 
 struct image_prune_options {
-	bool all;
+	bool all, force;
 };
 
 static const struct option_spec image_prune_options[] = {
 	OPT_FLAG("all", 'a', struct image_prune_options, all,
 		 "delete every image that no container uses, not only content without a name"),
+	OPT_PRUNE_FORCE(struct image_prune_options),
 	OPT_END,
 };
 

@@ -173,7 +173,8 @@ static void print_table(struct engine *engine, const struct container_list *list
 		table_cell(table, config->platform.architecture);
 		print_state(table, container);
 		print_address(table, engine, container);
-		table_cellf(table, "%u", config->cpus);
+		table_cellf(table, "%g",
+			    config->cpu_percent ? config->cpu_percent / 100.0 : config->cpus);
 		table_cell(table, memory);
 		table_cell(table, started);
 		print_ports(table, config);

@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 
 struct system_prune_options {
-	bool all, volumes;
+	bool all, volumes, force;
 };
 
 static const struct option_spec system_prune_options[] = {
@@ -12,6 +12,7 @@ static const struct option_spec system_prune_options[] = {
 		 "delete every image that no container uses, too"),
 	OPT_FLAG("volumes", 0, struct system_prune_options, volumes,
 		 "delete anonymous volumes that no container uses, too"),
+	OPT_PRUNE_FORCE(struct system_prune_options),
 	OPT_END,
 };
 

@@ -6,7 +6,8 @@
 #include "cli/parse.h"
 
 static const struct option_spec update_options[] = {
-	OPT_U32("cpus", 'c', "N", struct update_options, cpus, "number of CPUs", .minimum = 1),
+	OPT_HUNDREDTHS("cpus", 'c', "N", struct update_options, cpu_hundredths,
+		       "number of CPUs, like 2 or 0.5", .minimum = 1),
 	OPT_SIZE("memory", 'm', "SIZE", struct update_options, memory_bytes, "memory",
 		 .minimum = 1),
 	OPT_U32("pids-limit", 0, "N", struct update_options, pids_limit,
@@ -31,7 +32,8 @@ static int update_run(struct cli *cli, const void *values, char **args, struct e
 	struct engine *engine;
 	int r = 0;
 
-	if (!options->cpus && !options->memory_bytes && !options->pids_limit && !options->restart)
+	if (!options->cpu_hundredths && !options->memory_bytes && !options->pids_limit &&
+	    !options->restart)
 		return cli_usage(cli, err, "say what to change");
 	if (options->restart)
 		r = cli_as_usage(cli, parse_restart(options->restart, err));

@@ -5,12 +5,13 @@
 #include "engine/volume.h"
 
 struct volume_prune_options {
-	bool anonymous;
+	bool anonymous, force;
 };
 
 static const struct option_spec volume_prune_options[] = {
 	OPT_FLAG("anonymous", 0, struct volume_prune_options, anonymous,
 		 "leave those that have a name"),
+	OPT_PRUNE_FORCE(struct volume_prune_options),
 	OPT_END,
 };
 

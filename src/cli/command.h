@@ -22,12 +22,13 @@
 struct cli;
 
 enum option_type {
-	OPTION_FLAG,   /* bool */
-	OPTION_STRING, /* const char *, borrowed from argv; NULL when not given */
-	OPTION_LIST,   /* char **, owned by the options struct: one per occurrence */
-	OPTION_SIZE,   /* uint64_t, bytes */
-	OPTION_U32,    /* uint32_t */
-	OPTION_CHOICE, /* int: index into choices */
+	OPTION_FLAG,       /* bool */
+	OPTION_STRING,     /* const char *, borrowed from argv; NULL when not given */
+	OPTION_LIST,       /* char **, owned by the options struct: one per occurrence */
+	OPTION_SIZE,       /* uint64_t, bytes */
+	OPTION_U32,        /* uint32_t */
+	OPTION_HUNDREDTHS, /* uint32_t: 150 for "1.5" */
+	OPTION_CHOICE,     /* int: index into choices */
 	OPTION_TYPE_COUNT
 };
 
@@ -52,8 +53,8 @@ struct option_spec {
 	const char *help;
 	const char *alias;          /* a second long name, or NULL */
 	const char *const *choices; /* NULL-terminated */
-	uint64_t initial;           /* of U32, SIZE, CHOICE */
-	uint64_t minimum;           /* of U32, SIZE */
+	uint64_t initial;           /* of U32, HUNDREDTHS, SIZE, CHOICE */
+	uint64_t minimum;           /* of U32, HUNDREDTHS, SIZE */
 	enum complete_kind complete;
 	/* It also says something to a program that has been running for long, as in a snapshot.
 	 * What does not say so is refused there. */
@@ -95,6 +96,11 @@ struct option_spec {
 	{                                                                              \
 		.name = name_, .letter = letter_, .type = OPTION_U32, .value = value_, \
 		.help = help_, OPTION_AT(container, member, uint32_t), __VA_ARGS__     \
+	}
+#define OPT_HUNDREDTHS(name_, letter_, value_, container, member, help_, ...)                 \
+	{                                                                                     \
+		.name = name_, .letter = letter_, .type = OPTION_HUNDREDTHS, .value = value_, \
+		.help = help_, OPTION_AT(container, member, uint32_t), __VA_ARGS__            \
 	}
 #define OPT_CHOICE(name_, letter_, choices_, container, member, help_, ...)                   \
 	{                                                                                     \

@@ -152,30 +152,43 @@ static int set_choice(const struct target *target, const char *text, struct err 
 		       target->spec->name, known.text);
 }
 
+static int parse_number(const struct option_spec *spec, const char *text, uint64_t *ret_number,
+			struct err *err)
+{
+	uint32_t number = 0;
+	int r;
+
+	if (spec->type == OPTION_SIZE)
+		return str_parse_size(text, ret_number) < 0
+			       ? err_set(err, -EINVAL,
+					 "invalid size '%s' for '--%s': it is like 512m or 2g",
+					 text, spec->name)
+			       : 0;
+	r = spec->type == OPTION_HUNDREDTHS ? str_parse_hundredths(text, &number)
+					    : str_parse_u32(text, &number);
+	*ret_number = number;
+	return r < 0 ? err_set(err, -EINVAL, "invalid number '%s' for '--%s'", text, spec->name)
+		     : 0;
+}
+
 static int set_number(const struct target *target, const char *text, struct err *err)
 {
 	const struct option_spec *spec = target->spec;
-	uint64_t bytes = 0;
-	uint32_t number = 0;
+	uint64_t number = 0;
+	int r = parse_number(spec, text, &number, err);
 
-	if (spec->type == OPTION_SIZE) {
-		if (str_parse_size(text, &bytes) < 0)
-			return err_set(err, -EINVAL,
-				       "invalid size '%s' for '--%s': it is like 512m or 2g", text,
-				       spec->name);
-	} else {
-		if (str_parse_u32(text, &number) < 0)
-			return err_set(err, -EINVAL, "invalid number '%s' for '--%s'", text,
-				       spec->name);
-		bytes = number;
-	}
-	if (bytes < spec->minimum)
-		return err_set(err, -EINVAL, "'--%s' is at least %llu", spec->name,
-			       (unsigned long long)spec->minimum);
+	if (r < 0)
+		return r;
+	if (number < spec->minimum)
+		return spec->type == OPTION_HUNDREDTHS
+			       ? err_set(err, -EINVAL, "'--%s' is at least %.2f", spec->name,
+					 (double)spec->minimum / 100)
+			       : err_set(err, -EINVAL, "'--%s' is at least %llu", spec->name,
+					 (unsigned long long)spec->minimum);
 	if (spec->type == OPTION_SIZE)
-		*(uint64_t *)target->value = bytes;
+		*(uint64_t *)target->value = number;
 	else
-		*(uint32_t *)target->value = number;
+		*(uint32_t *)target->value = (uint32_t)number;
 	return 0;
 }
 
@@ -195,6 +208,7 @@ static int set_value(const struct target *target, const char *text, struct err *
 		return set_choice(target, text, err);
 	case OPTION_SIZE:
 	case OPTION_U32:
+	case OPTION_HUNDREDTHS:
 	case OPTION_TYPE_COUNT:
 		break;
 	}
@@ -237,7 +251,7 @@ void options_init(const struct command *command, void *values)
 
 			if (it->type == OPTION_SIZE)
 				*(uint64_t *)value = it->initial;
-			else if (it->type == OPTION_U32)
+			else if (it->type == OPTION_U32 || it->type == OPTION_HUNDREDTHS)
 				*(uint32_t *)value = (uint32_t)it->initial;
 			else if (it->type == OPTION_CHOICE)
 				*(int *)value = (int)it->initial;
@@ -265,6 +279,7 @@ static bool is_given(const struct option_spec *spec, const void *value)
 	case OPTION_SIZE:
 		return *(const uint64_t *)value != spec->initial;
 	case OPTION_U32:
+	case OPTION_HUNDREDTHS:
 		return *(const uint32_t *)value != spec->initial;
 	case OPTION_CHOICE:
 		return (uint64_t) * (const int *)value != spec->initial;

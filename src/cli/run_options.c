@@ -42,8 +42,8 @@ static const struct option_spec life_options[] = {
 };
 
 static const struct option_spec resource_options[] = {
-	OPT_U32("cpus", 'c', "N", OPTS, cpus, "number of CPUs (default 4, or the host's)",
-		.minimum = 1),
+	OPT_HUNDREDTHS("cpus", 'c', "N", OPTS, cpu_hundredths,
+		       "number of CPUs, like 2 or 0.5 (default 4, or the host's)", .minimum = 1),
 	OPT_SIZE("memory", 'm', "SIZE", OPTS, memory_bytes, "memory (default 1g)", .minimum = 1),
 	OPT_SIZE("shm-size", 0, "SIZE", OPTS, shm_bytes, "size of /dev/shm (default 64m)",
 		 .minimum = 1),
@@ -175,7 +175,7 @@ static void apply_plain(const struct run_options *options, struct container_conf
 	config->kernel = xstrdup(options->kernel);
 	config->restart = xstrdup(options->restart);
 	config->stop_signal = xstrdup(options->stop_signal);
-	config->cpus = options->cpus;
+	config_set_cpus(config, options->cpu_hundredths);
 	config->memory_bytes = options->memory_bytes;
 	config->shm_bytes = options->shm_bytes;
 	config->pids_limit = options->pids_limit;

@@ -21,7 +21,7 @@ struct run_options {
 	bool detach, remove, init, privileged;
 	char **cap_add, **cap_drop, **sysctls, **masked_paths, **read_only_paths;
 	/* what it gets */
-	uint32_t cpus, pids_limit;
+	uint32_t cpu_hundredths, pids_limit;
 	uint64_t memory_bytes, shm_bytes;
 	char **volumes, **mounts, **tmpfs, **storage_options;
 	bool read_only;

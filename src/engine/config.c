@@ -18,7 +18,7 @@
 #define CPUS_DEFAULT 4
 #define MEMORY_DEFAULT (1ull << 30)
 
-static uint32_t host_cpus(void)
+uint32_t config_host_cpus(void)
 {
 	cpu_set_t set;
 
@@ -29,7 +29,7 @@ static uint32_t host_cpus(void)
 
 void config_init(struct engine_config *config)
 {
-	uint32_t cpus = host_cpus();
+	uint32_t cpus = config_host_cpus();
 
 	*config = (struct engine_config){
 		.cpus = cpus < CPUS_DEFAULT ? cpus : CPUS_DEFAULT,
@@ -81,7 +81,7 @@ static int set_cpus(struct engine_config *config, const char *value)
 
 	if (str_parse_u32(value, &cpus) < 0 || cpus == 0)
 		return -EINVAL;
-	config->cpus = cpus;
+	config->cpus = cpus < config_host_cpus() ? cpus : config_host_cpus();
 	return 0;
 }
 

@@ -153,6 +153,7 @@ static void resolve_rest(struct engine *engine, const struct container_config *g
 			 const struct image_process *image, struct container_config *config)
 {
 	config->cpus = given->cpus ? given->cpus : engine->config.cpus;
+	config->cpu_percent = given->cpu_percent;
 	config->memory_bytes =
 		given->memory_bytes ? given->memory_bytes : engine->config.memory_bytes;
 	config->pids_limit = given->pids_limit;
@@ -212,12 +213,29 @@ static int check_memory(uint64_t bytes, struct err *err)
 	return 0;
 }
 
+/* More of them than cores wait for each other at every turn. */
+static int check_cpus(uint32_t cpus, struct err *err)
+{
+	uint32_t most = config_host_cpus();
+
+	return cpus <= most ? 0
+			    : err_set(err, -EINVAL, "%u CPUs are more than the %u of this host",
+				      cpus, most);
+}
+
+int container_check_limits(const struct container_config *config, struct err *err)
+{
+	int r = check_memory(config->memory_bytes, err);
+
+	return r < 0 ? r : check_cpus(config->cpus, err);
+}
+
 static int check_config(const struct container_config *config, struct err *err)
 {
 	struct platform host = platform_host();
 	uint64_t mask;
 
-	if (check_memory(config->memory_bytes, err) < 0)
+	if (container_check_limits(config, err) < 0)
 		return err->code;
 	if (config->storage_bytes &&
 	    (config->storage_bytes < EXT4_SIZE_MIN || config->storage_bytes > EXT4_SIZE_MAX))

@@ -296,8 +296,8 @@ static int apply_update(void *ctx, struct container *now, struct err *err)
 {
 	const struct update_options *options = ctx;
 
-	if (options->cpus)
-		now->config.cpus = options->cpus;
+	if (options->cpu_hundredths)
+		config_set_cpus(&now->config, options->cpu_hundredths);
 	if (options->memory_bytes)
 		now->config.memory_bytes = options->memory_bytes;
 	if (options->pids_limit)
@@ -306,7 +306,7 @@ static int apply_update(void *ctx, struct container *now, struct err *err)
 		free(now->config.restart);
 		now->config.restart = xstrdup(options->restart);
 	}
-	return 0;
+	return container_check_limits(&now->config, err);
 }
 
 int container_change(struct engine *engine, const struct container *container,
@@ -341,7 +341,7 @@ int engine_update(struct engine *engine, const char *id, const struct update_opt
 	r = container_connect(engine, container, &fd, err);
 	if (r < 0)
 		return r;
-	ctl_update_encode(&(struct ctl_update){ .cpus = options->cpus,
+	ctl_update_encode(&(struct ctl_update){ .cpu_hundredths = options->cpu_hundredths,
 						.memory_bytes = options->memory_bytes,
 						.pids_limit = options->pids_limit,
 						.restart = options->restart },

@@ -93,9 +93,9 @@ struct create_options {
 	/* What flags set; the rest of it is filled from image and configuration. Of config, create
 	 * reads: id (NULL: generated), mounts, ports, labels, sysctls, networks, process
 	 * (environment as K=V: added over the image's; working_directory, user, rlimits, groups,
-	 * terminal, stdin_open), cpus (0 default), memory_bytes (0 default), pids_limit, read_only,
-	 * use_init, privileged, auto_remove, caps, shm_bytes, stop_signal, masked and read-only
-	 * paths, hostname, kernel, restart. */
+	 * terminal, stdin_open), cpus (0 default), cpu_percent, memory_bytes (0 default),
+	 * pids_limit, read_only, use_init, privileged, auto_remove, caps, shm_bytes, stop_signal,
+	 * masked and read-only paths, hostname, kernel, restart. */
 	const struct container_config *config;
 	struct fetch_options fetch;
 	const char *cidfile; /* written with the id; must not exist */
@@ -185,8 +185,8 @@ typedef int (*container_event_fn)(void *ctx, const struct container_event *event
  * from then on is missed. */
 int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struct err *err);
 
-struct update_options { /* 0 or NULL: as it is */
-	uint32_t cpus;
+struct update_options {          /* 0 or NULL: as it is */
+	uint32_t cpu_hundredths; /* 150: one and a half */
 	uint64_t memory_bytes;
 	uint32_t pids_limit;
 	const char *restart;

@@ -35,6 +35,8 @@ void engine_note(struct engine *engine, const char *format, ...)
 
 /* config.c: reads an INI file (missing is fine unless required). */
 void config_init(struct engine_config *config);
+/* CPUs that this process may use. */
+uint32_t config_host_cpus(void);
 void config_release(struct engine_config *config);
 int config_read(struct engine_config *config, const char *path, bool required, struct err *err);
 
@@ -141,6 +143,8 @@ int container_truth(struct engine *engine, struct container *container, struct e
 int container_remove(struct engine *engine, const struct container *container, struct err *err);
 /* containers_change_config; of a container that does not run under its lock, so that nobody starts
  * it meanwhile. A supervisor has still to be told. */
+/* Whether the host has what it is given. */
+int container_check_limits(const struct container_config *config, struct err *err);
 int container_change(struct engine *engine, const struct container *container,
 		     container_change_fn change, void *ctx, struct err *err);
 /* Takes the container's lock; -EBUSY "container X is already running" when it is in use. */

@@ -242,9 +242,10 @@ int clerk_set_state(struct clerk *clerk, const struct container *container, stru
 int clerk_set_limits(struct clerk *clerk, const struct ctl_update *update, struct err *err)
 {
 	return ask(clerk,
-		   json_pack("{s:s, s:I, s:I, s:I, s:s}", "do", "limits", "cpus",
-			     (json_int_t)update->cpus, "memory", (json_int_t)update->memory_bytes,
-			     "pids", (json_int_t)update->pids_limit, "restart", update->restart),
+		   json_pack("{s:s, s:I, s:I, s:I, s:s}", "do", "limits", "cpuHundredths",
+			     (json_int_t)update->cpu_hundredths, "memory",
+			     (json_int_t)update->memory_bytes, "pids",
+			     (json_int_t)update->pids_limit, "restart", update->restart),
 		   NULL, err);
 }
 

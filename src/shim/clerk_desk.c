@@ -49,8 +49,8 @@ static int on_state(struct desk *desk, const json_t *request, json_t **ret_answe
 
 void clerk_apply_limits(const struct ctl_update *update, struct container_config *config)
 {
-	if (update->cpus)
-		config->cpus = update->cpus;
+	if (update->cpu_hundredths)
+		config_set_cpus(config, update->cpu_hundredths);
 	if (update->memory_bytes)
 		config->memory_bytes = update->memory_bytes;
 	if (update->pids_limit)
@@ -66,14 +66,14 @@ static int change_limits(void *ctx, struct container *row, struct err *err)
 {
 	const json_t *request = ctx;
 	const char *restart = str_or(json_get_string(request, "restart"), "");
-	int64_t cpus = json_get_int(request, "cpus", 0);
+	int64_t cpus = json_get_int(request, "cpuHundredths", 0);
 	int64_t memory = json_get_int(request, "memory", 0);
 	int64_t pids = json_get_int(request, "pids", 0);
 
 	if (cpus < 0 || cpus > UINT32_MAX || memory < 0 || pids < 0 ||
 	    strlen(restart) > RESTART_MAX)
 		return err_set(err, -EINVAL, "no such limits");
-	clerk_apply_limits(&(struct ctl_update){ .cpus = (uint32_t)cpus,
+	clerk_apply_limits(&(struct ctl_update){ .cpu_hundredths = (uint32_t)cpus,
 						 .memory_bytes = (uint64_t)memory,
 						 .pids_limit = (uint64_t)pids,
 						 .restart = restart },

@@ -102,7 +102,7 @@ int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text)
 
 void ctl_update_encode(const struct ctl_update *update, struct sbuf *out)
 {
-	pack_u32(out, update->cpus);
+	pack_u32(out, update->cpu_hundredths);
 	pack_u64(out, update->memory_bytes);
 	pack_u64(out, update->pids_limit);
 	pack_string(out, update->restart);
@@ -114,7 +114,7 @@ int ctl_update_decode(const uint8_t *data, size_t size, struct ctl_update *ret_u
 	struct ctl_update update;
 	int r;
 
-	update.cpus = unpack_u32(&in);
+	update.cpu_hundredths = unpack_u32(&in);
 	update.memory_bytes = unpack_u64(&in);
 	update.pids_limit = unpack_u64(&in);
 	update.restart = unpack_string(&in);

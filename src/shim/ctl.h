@@ -96,8 +96,8 @@ int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text);
 void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out);
 int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, uint32_t *ret_second);
 
-struct ctl_update {
-	uint32_t cpus;
+struct ctl_update { /* 0 or "": as it is */
+	uint32_t cpu_hundredths;
 	uint64_t memory_bytes, pids_limit;
 	const char *restart; /* borrowed from the message */
 };

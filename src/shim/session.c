@@ -340,6 +340,7 @@ struct msg_limits session_limits(const struct container_config *config, const st
 		.memory_bytes =
 			config->memory_bytes < launch->memory_bytes ? config->memory_bytes : 0,
 		.cpus = config->cpus < launch->vcpus ? config->cpus : 0,
+		.cpu_quota_percent = config->cpu_percent,
 		.pids = config->pids_limit,
 	};
 }

@@ -20,7 +20,7 @@ static char *too_much(const struct shim *shim, const struct ctl_update *update)
 {
 	AUTO_FREE char *size = NULL;
 
-	if (update->cpus > shim->launch.vcpus)
+	if (update->cpu_hundredths > shim->launch.vcpus * 100)
 		return xasprintf("the machine of container %s has %u CPUs; stop it to give it more",
 				 shim->container->config.id, shim->launch.vcpus);
 	if (update->memory_bytes <= shim->launch.memory_bytes)

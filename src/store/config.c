@@ -510,6 +510,7 @@ static const struct member platform_members[] = {
 SHAPE(platform, struct container_config);
 static const struct member resources_members[] = {
 	{ "cpus", &kind_u32, CONFIG(cpus) },
+	{ "cpuPercent", &kind_u32, CONFIG(cpu_percent), .optional = true },
 	{ "memoryInBytes", &kind_u64, CONFIG(memory_bytes) },
 };
 SHAPE(resources, struct container_config);
@@ -644,6 +645,12 @@ void container_config_release(struct container_config *container)
 {
 	shape_release(&config, container);
 	*container = (struct container_config){ 0 };
+}
+
+void config_set_cpus(struct container_config *to, uint32_t hundredths)
+{
+	to->cpus = hundredths / 100 + (hundredths % 100 != 0);
+	to->cpu_percent = hundredths % 100 ? hundredths : 0;
 }
 
 void process_config_release(struct process_config *init)

@@ -108,7 +108,8 @@ struct container_config {
 	struct {
 		char *os, *architecture, *variant;
 	} platform;
-	uint32_t cpus;
+	uint32_t cpus;        /* that it sees */
+	uint32_t cpu_percent; /* of one CPU, that it may use in all; 0: all of them */
 	uint64_t memory_bytes;
 	uint64_t pids_limit;               /* 0 none */
 	VEC(struct socket_config) sockets; /* published */
@@ -136,6 +137,8 @@ struct container_config {
 /* Empty, with hull's default masked and read-only paths. */
 void container_config_init(struct container_config *config);
 void container_config_release(struct container_config *config);
+/* Of a positive number: sees as many as it has parts of. */
+void config_set_cpus(struct container_config *config, uint32_t hundredths);
 void process_config_release(struct process_config *process);
 void network_config_release(struct network_config *network);
 

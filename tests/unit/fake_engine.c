@@ -231,7 +231,7 @@ int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struc
 int engine_update(struct engine *engine, const char *id, const struct update_options *options,
 		  struct err *err)
 {
-	CALLED("update %s %u %llu %u %s\n", id, options->cpus,
+	CALLED("update %s %u %llu %u %s\n", id, options->cpu_hundredths,
 	       (unsigned long long)options->memory_bytes, options->pids_limit,
 	       str_or(options->restart, "-"));
 	return check(id, err);

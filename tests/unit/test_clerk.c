@@ -125,8 +125,9 @@ static void test_its_own_row(void **state)
 	row->error = xstrdup("it \"fell\"");
 	assert_int_equal(clerk_set_state(clerk, row, &err), 0);
 	assert_int_equal(clerk_set_limits(clerk,
-					  &(struct ctl_update){
-						  .cpus = 3, .pids_limit = 9, .restart = "always" },
+					  &(struct ctl_update){ .cpu_hundredths = 250,
+								.pids_limit = 9,
+								.restart = "always" },
 					  &err),
 			 0);
 	written = row_of(*state, OWN);
@@ -137,6 +138,7 @@ static void test_its_own_row(void **state)
 	assert_int_equal(written->exit_code, 137);
 	assert_string_equal(written->error, "it \"fell\"");
 	assert_int_equal(written->config.cpus, 3);
+	assert_int_equal(written->config.cpu_percent, 250);
 	assert_int_equal(written->config.pids_limit, 9);
 	assert_string_equal(written->config.restart, "always");
 	other = row_of(*state, OTHER);
@@ -242,8 +244,8 @@ static void test_what_is_refused(void **state)
 		{ "{\"do\":\"state\",\"state\":1,\"health\":0,\"startedAt\":-1}", -EINVAL },
 		{ "{\"do\":\"state\",\"state\":1,\"health\":0,\"finishedAt\":9000000000000000000}",
 		  -EINVAL },
-		{ "{\"do\":\"limits\",\"cpus\":-1}", -EINVAL },
-		{ "{\"do\":\"limits\",\"cpus\":4294967296}", -EINVAL },
+		{ "{\"do\":\"limits\",\"cpuHundredths\":-1}", -EINVAL },
+		{ "{\"do\":\"limits\",\"cpuHundredths\":4294967296}", -EINVAL },
 		{ "{\"do\":\"limits\",\"restart\":\""
 		  "0123456789012345678901234567890123456789012345678901234567890123456789\"}",
 		  -EINVAL },

@@ -542,7 +542,7 @@ static void test_run_tells_the_engine_all(void **state)
 	AUTO_FREE char *text = NULL;
 
 	assert_int_equal(RUN("run", "-it", "--name", "new", "-e", "A=1", "-e", "OURS", "-m", "512m",
-			     "--cpus=2", "--cap-add", "net_admin", "--cap-drop=ALL", "--tmpfs",
+			     "--cpus=1.5", "--cap-add", "net_admin", "--cap-drop=ALL", "--tmpfs",
 			     "/t:size=1m,ro", "-l", "k=v", "--ulimit", "nofile=1:2", "-w", "/w",
 			     "--uid", "7", "--gid", "8", "--masked-path", "NONE", "--masked-path",
 			     "/m", "--rm", "--platform", "linux/arm64", "alpine", "ls", "-l"),
@@ -556,6 +556,7 @@ static void test_run_tells_the_engine_all(void **state)
 	text = json_text(fake.created);
 	assert_non_null(strstr(text, "\"environment\":[\"A=1\",\"OURS=1\"]"));
 	assert_non_null(strstr(text, "\"memoryInBytes\":536870912"));
+	assert_non_null(strstr(text, "\"cpuPercent\":150,\"cpus\":2"));
 	assert_non_null(strstr(text, "\"capAdd\":[\"CAP_NET_ADMIN\"],\"capDrop\":[\"ALL\"]"));
 	assert_non_null(strstr(text, "\"options\":[\"size=1048576\",\"ro\"]"));
 	assert_non_null(strstr(text, "\"labels\":{\"k\":\"v\"}"));
@@ -831,8 +832,13 @@ static void test_top(void **state)
 
 static void test_update(void **state)
 {
+	assert_int_equal(RUN("update", "-c", "0.001", "web"), 64);
+	assert_non_null(strstr(errors, "invalid number '0.001' for '--cpus'"));
+	assert_int_equal(RUN("update", "-c", "0.0", "web"), 64);
+	assert_non_null(strstr(errors, "'--cpus' is at least 0.01"));
+	assert_int_equal(RUN("update", "-c", ".", "web"), 64);
 	assert_int_equal(RUN("update", "-c", "1", "-m", "1g", "--restart", "always", "web"), 0);
-	assert_non_null(strstr(fake.calls.text, "update web 1 1073741824 0 always\n"));
+	assert_non_null(strstr(fake.calls.text, "update web 100 1073741824 0 always\n"));
 	assert_string_equal(out, "web\n");
 	assert_int_equal(RUN("update", "web"), 64);
 	assert_int_equal(RUN("update", "--restart", "perhaps", "web"), 64);
@@ -883,9 +889,9 @@ static void test_images(void **state)
 	assert_string_equal(out, "web-1\n");
 	assert_non_null(strstr(fake.calls.text, "image import snapshot web hot\n"));
 	assert_non_null(strstr(fake.calls.text, "snapshot create web - volumes\n"));
-	assert_int_equal(RUN("image", "prune"), 0);
+	assert_int_equal(RUN("image", "prune", "-af"), 0);
 	assert_string_equal(errors, "Reclaimed 3.00 MiB in disk space\n");
-	assert_int_equal(RUN("prune"), 0);
+	assert_int_equal(RUN("prune", "-f"), 0);
 	assert_string_equal(out, "db\n");
 	assert_string_equal(errors, "Reclaimed Zero KB in disk space\n");
 	assert_int_equal(RUN("image", "inspect", "none"), 1);

@@ -155,8 +155,10 @@ load helpers
 	fails 125 'Error: a memory limit below 16 MiB is too small to start' hull run --rm -m 15m busybox true
 	fails 125 "Error: a memory limit of 104857600 MiB is more than the $(awk '/^(MemTotal|SwapTotal)/ { kib += $2 } END { printf "%d", kib / 1024 }' /proc/meminfo) MiB of this host" \
 		hull run --rm -m 100t busybox true
-	run -0 hull run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max
-	assert_output 67108864
+	fails 125 "Error: 5000 CPUs are more than the $(nproc) of this host" hull run --rm --cpus 5000 busybox true
+	run -0 hull run --rm -m 64m --cpus .5 busybox cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max
+	assert_line --index 0 '50000 100000'
+	assert_line --index 1 67108864
 	run -137 hull run --rm -m 64m busybox sh -c 'tail -c 200m /dev/zero'
 	# The machine and other containers are none the worse.
 	run -0 hull run --rm -m 64m busybox echo fine
@@ -228,6 +230,12 @@ load helpers
 	assert_output web
 	run -0 hull exec web sh -c 'nproc; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'
 	assert_output $'1\n268435456\n50'
+	hull update -c 0.75 web > /dev/null
+	run -0 hull exec web sh -c 'nproc; cat /sys/fs/cgroup/cpu.max'
+	assert_output $'1\n75000 100000'
+	hull update -c 1 web > /dev/null
+	run -0 hull exec web cat /sys/fs/cgroup/cpu.max
+	assert_output 'max 100000'
 	run -0 hull inspect web
 	assert_equal "$(jq -c '.[0].configuration.resources | [.cpus, .memoryInBytes]' <<< "$output")" '[1,268435456]'
 	run -1 --separate-stderr hull update -m 64g web
