@@ -378,6 +378,8 @@ bool relay_is_starting(const struct client *client)
 void relay_give_up(struct client *client)
 {
 	client->process->given_up = true;
+	/* Behind the order to start it, where a guest that wakes up finds both at once. */
+	relay_kill(client->shim, client->process->id);
 }
 
 void relay_kill(struct shim *shim, uint32_t id)
