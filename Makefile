@@ -33,12 +33,17 @@ kernel:
 	@scripts/install-deps --kernel
 	@kernel/build-lean build/kernel/lean
 
+# A lean QEMU of the version that the host has: starts faster, takes less memory; takes ten minutes to build.
+qemu:
+	@scripts/install-deps --qemu
+	@qemu/build-lean build/qemu
+
 install: all
 	@meson install -C build --no-rebuild
 
-# The guest kernels stay: they were fetched, or took a quarter of an hour.
+# The guest kernels and the lean QEMU stay: they were fetched, or took long to build.
 clean:
 	@rm -rf build-*/
-	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name kernel -exec rm -rf {} +
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name kernel ! -name qemu -exec rm -rf {} +
 
-.PHONY: all quickstart check bench fuzz format lint kernel install clean
+.PHONY: all quickstart check bench fuzz format lint kernel qemu install clean
