@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "engine/snapshot_files.h"
 #include "shim/launch.h"
 
 #define UNTAKEN_SECONDS 3600
@@ -66,6 +67,21 @@ static void clear_unfinished(const char *parent, const char *name, struct prune_
 	unlink(lock_path);
 }
 
+/* Of a snapshot that stays: memory that was being put together. Its maker holds the snapshot's
+ * lock. */
+static void clear_half_made(const char *parent, const char *name, struct prune_result *result)
+{
+	AUTO_FREE char *path = path_join(parent, "%s/" SNAPSHOT_NEW_MEMORY, name);
+	AUTO_FREE char *lock_path = path_join(parent, "%s.lock", name);
+	AUTO_CLOSE int lock = -1;
+
+	if (!path_exists(path))
+		return;
+	lock = lock_take(lock_path, LOCK_EXCLUSIVE, false, NULL);
+	if (lock >= 0)
+		remove_tree(path, result);
+}
+
 void copies_clear_directories(struct engine *engine, struct prune_result *result)
 {
 	AUTO_FREE char *parent = path_join(engine->root, "snapshots");
@@ -77,6 +93,8 @@ void copies_clear_directories(struct engine *engine, struct prune_result *result
 			clear_unfinished(parent, entry->d_name, result);
 		else if (is_orphan(engine, entry->d_name))
 			clear_orphan(engine, parent, entry->d_name, result);
+		else if (strlen(entry->d_name) == HASH_UUID_LENGTH)
+			clear_half_made(parent, entry->d_name, result);
 	}
 	if (dir)
 		closedir(dir);

@@ -222,7 +222,7 @@ int snapshot_files_prepare(struct engine *engine, const struct snapshot *snapsho
 
 static void prune_cache(const char *directory)
 {
-	static const char *const names[] = { "ram.json", "ram", "ram.new" };
+	static const char *const names[] = { "ram.json", "ram", SNAPSHOT_NEW_MEMORY };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		AUTO_FREE char *path = path_join(directory, "%s", names[i]);

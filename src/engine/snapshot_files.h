@@ -9,7 +9,8 @@
  *	shares		what the server of its shares knew, if it has any
  *	memory, base …	what of its memory is kept (snapshot_memory.h)
  *	ram, ram.json	the memory as a machine can map it: a cache, good until the next boot of the
- *host
+ *			host (ram.new while it is made; what a killed maker has left goes with the
+ *			next snapshot or fork)
  *
  * Sizes and sums of them are in the row (struct snapshot, parts). All are checked before the first
  * use after a boot of the host; until the next it is their inodes and times of change that tell.
@@ -19,6 +20,9 @@
 
 #include "engine/internal.h"
 #include "store/snapshots.h"
+
+/* The memory while it is put together. */
+#define SNAPSHOT_NEW_MEMORY "ram.new"
 
 /* snapshots/<uuid>; owned by the caller. */
 char *snapshot_directory(const struct engine *engine, const char *uuid);

@@ -279,14 +279,14 @@ int snapshot_memory_make(const char *directory, const json_t *parts, struct err 
 {
 	const json_t *memory = json_get_object(parts, "memory");
 	uint64_t bytes = (uint64_t)json_get_int(memory, "bytes", 0);
-	AUTO_FREE char *temporary = path_join(directory, "ram.new");
+	AUTO_FREE char *temporary = path_join(directory, SNAPSHOT_NEW_MEMORY);
 	AUTO_FREE char *path = saved_ram_path(directory);
 	AUTO_CLOSE int to = -1;
 	uint32_t crc = 0;
 	int r;
 
 	unlink(temporary);
-	to = snapshot_open(directory, "ram.new", O_RDWR | O_CREAT | O_EXCL, err);
+	to = snapshot_open(directory, SNAPSHOT_NEW_MEMORY, O_RDWR | O_CREAT | O_EXCL, err);
 	if (to < 0)
 		return to;
 	r = apply_chain(directory, parts, bytes, chain_of(parts), 0, to, err);

@@ -425,7 +425,11 @@ is_in_step() {
 	hull exec db sh -c 'echo kept > /d/kept; sync'
 	fails 1 "Error: container db runs and can write to volume 'data': add --volumes to keep it too" hull snapshot create db
 	run -0 hull snapshot create --volumes --name keep db
+	# What was killed while it put a snapshot's memory together.
+	file=$(snapshot_file keep ram.new)
+	: > "$file"
 	run -0 hull fork db -n 2 --name kid
+	assert_not_exists "$file"
 	run -0 hull snapshot restore keep --name back
 	for name in db kid-1 kid-2 back; do
 		is_in_step "$name"
