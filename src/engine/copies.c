@@ -19,6 +19,7 @@
 #include "engine/volume_copies.h"
 #include "shim/client.h"
 #include "shim/launch.h"
+#include "shim/socket_relays.h"
 
 #define LOCK_ATTEMPTS 10
 
@@ -121,14 +122,18 @@ int copies_save(struct engine *engine, const struct container *container, const 
 	return 0;
 }
 
-/* A name on the host is one container's. */
+/* A name on the host is one container's, unless it has the container's in it. */
 static void drop_published_sockets(struct container_config *config)
 {
-	VEC_EACH (&config->sockets, it) {
-		free(it->host_path);
-		free(it->container_path);
+	for (size_t i = config->sockets.count; i > 0; i--) {
+		struct socket_config *socket = &config->sockets.items[i - 1];
+
+		if (strstr(socket->host_path, SOCKET_NAME_WORD))
+			continue;
+		free(socket->host_path);
+		free(socket->container_path);
+		VEC_REMOVE(&config->sockets, i - 1);
 	}
-	VEC_FREE(&config->sockets);
 }
 
 /* Everything that is not the other's alone. */

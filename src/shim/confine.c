@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "shim/shares.h"
+#include "shim/socket_relays.h"
 
 /* --- the file system --- */
 
@@ -152,11 +153,12 @@ static struct landlock_path disk_of(const struct launch_volume *volume)
 }
 
 /* Where a socket of the container is published. */
-static struct landlock_path publisher_of(const struct socket_config *socket, char ***owned)
+static struct landlock_path publisher_of(const struct container_config *config,
+					 const struct socket_config *socket, char ***owned)
 {
-	const char *slash = strrchr(socket->host_path, '/');
-	size_t length = slash == socket->host_path ? 1 : (size_t)(slash - socket->host_path);
-	AUTO_FREE char *directory = xstrndup(socket->host_path, length);
+	AUTO_FREE char *path = socket_relays_host_path(config, socket);
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *directory = xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
 
 	strv_push(owned, directory);
 	return (struct landlock_path){ .path = (*owned)[strv_count(*owned) - 1], .sockets = true };
@@ -212,7 +214,7 @@ static int open_rules(const struct launch *launch, const struct container_config
 			VEC_PUSH(&places.paths, disk_of(it));
 	}
 	VEC_EACH (&config->sockets, it)
-		VEC_PUSH(&places.paths, publisher_of(it, &places.owned));
+		VEC_PUSH(&places.paths, publisher_of(config, it, &places.owned));
 	return has_network(config)
 		       ? landlock_open_networked(places.paths.items, places.paths.count, err)
 		       : landlock_open(places.paths.items, places.paths.count, err);

@@ -74,17 +74,33 @@ static int check_place(const char *path, struct err *err)
 		       path);
 }
 
+char *socket_relays_host_path(const struct container_config *config,
+			      const struct socket_config *socket)
+{
+	AUTO_SBUF struct sbuf path = { 0 };
+	const char *from = socket->host_path;
+
+	for (const char *word; (word = strstr(from, SOCKET_NAME_WORD));
+	     from = word + strlen(SOCKET_NAME_WORD)) {
+		sbuf_add_bytes(&path, from, (size_t)(word - from));
+		sbuf_add(&path, config->id);
+	}
+	sbuf_add(&path, from);
+	return sbuf_take(&path);
+}
+
 static int publish(struct socket_relays *relays, const struct socket_config *socket,
 		   struct err *err)
 {
-	int fd = check_place(socket->host_path, err);
+	AUTO_FREE char *path = socket_relays_host_path(relays->config, socket);
+	int fd = check_place(path, err);
 
 	if (fd < 0)
 		return fd;
-	fd = sock_listen(socket->host_path, err);
+	fd = sock_listen(path, err);
 	if (fd < 0)
 		return fd;
-	strv_push(&relays->published, socket->host_path);
+	strv_push(&relays->published, path);
 	sockets_listen(relays->sockets, fd, 0, socket->container_path);
 	return 0;
 }

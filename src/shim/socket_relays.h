@@ -26,6 +26,13 @@ size_t socket_relays_list(const struct container_config *config, const struct la
 /* -E2BIG when there are too many, -EINVAL when a path cannot be one. */
 int socket_relays_check(const struct container_config *config, struct err *err);
 
+/* In the path of a published socket: the container's name. What has it is not one container's
+ * alone, and copies of the container keep it (engine/copies.c). */
+#define SOCKET_NAME_WORD "{name}"
+/* Where a socket is published; owned by the caller. */
+char *socket_relays_host_path(const struct container_config *config,
+			      const struct socket_config *socket);
+
 struct socket_relays;
 
 /* Relays between the host and the guest of this channel (borrowed); listens at the sockets that are

@@ -490,7 +490,7 @@ has_more() {
 	local name before share=$BATS_TEST_TMPDIR/share
 	mkdir -p "$share/d"
 	echo before > "$share/d/ext"
-	hull run -d --name web -v "$share:/s" -v "$share/d/ext:/one:ro" -w /s --publish-socket "$BATS_TEST_TMPDIR/sock:/run/x" busybox sh -c 'exec 5>> log 6< d/ext
+	hull run -d --name web -v "$share:/s" -v "$share/d/ext:/one:ro" -w /s --publish-socket "$BATS_TEST_TMPDIR/sock:/run/x" --publish-socket "$BATS_TEST_TMPDIR/{name}.sock:/run/x" busybox sh -c 'exec 5>> log 6< d/ext
 		i=0; while :; do i=$((i + 1)); echo $i >&5; cat d/new > seen 2> /dev/null; sleep 0.1; done'
 	soon grep -q 3 "$share/log"
 	run -0 hull exec web cat /s/d/ext /one
@@ -516,11 +516,13 @@ has_more() {
 	run -0 hull snapshot create web --name warm
 	run -0 hull snapshot restore warm --name back
 	for name in web kid back; do
+		assert_exists "$BATS_TEST_TMPDIR/$name.sock"
 		run -0 hull exec "$name" sh -c 'readlink /proc/1/cwd; echo '"$name"' > own; cat own'
 		assert_output $'/s\n'"$name"
 		assert_equal "$(cat "$share/own")" "$name"
 	done
 	hull delete -f kid back
+	assert_not_exists "$BATS_TEST_TMPDIR/kid.sock"
 	# Altered, it is not used.
 	printf x | dd of="$(snapshot_file warm shares)" bs=1 seek=30 conv=notrunc status=none
 	fails 1 "Error: the machine of snapshot warm cannot be used: 'shares' in it is damaged; 'hull snapshot restore --disks-only' restores its disks" \
