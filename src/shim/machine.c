@@ -3,8 +3,11 @@
 #include "shim/shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -13,6 +16,14 @@
 #include "shim/session.h"
 #include "shim/shares.h"
 #include "shim/socket_relays.h"
+
+/* Where QEMU's locks are in a disk (its block/file-posix.c): one byte for each right that it uses,
+ * and for each that it leaves to nobody else; of those that it uses, the second is writing. */
+#define DISK_LOCKS 100
+#define DISK_LOCK_WRITER 101
+#define DISK_LOCKS_COUNT 200
+#define DISK_WAIT_MS 10000
+#define DISK_LOOK_MS 5
 
 bool machine_writes_volumes(const struct shim *shim)
 {
@@ -89,6 +100,35 @@ static int send_session(struct shim *shim, struct err *err)
 	return 0;
 }
 
+/* A machine dies with its supervisor, but on a busy host not at once, and its emulator's locks on
+ * the disks are the last to go: the container's lock is free, and the next emulator would not
+ * start. These locks name nobody, so that there is nothing to wait for but themselves. Bounded: if
+ * somebody else has the disk, the emulator says so. */
+static void await_disk(const char *path, bool read_only)
+{
+	struct flock users = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t end = clock_monotonic_ms() + DISK_WAIT_MS;
+
+	users.l_start = read_only ? DISK_LOCK_WRITER : DISK_LOCKS;
+	users.l_len = read_only ? 1 : DISK_LOCKS_COUNT;
+	while (fd >= 0 && clock_monotonic_ms() < end) {
+		struct flock found = users;
+
+		if (fcntl(fd, F_OFD_GETLK, &found) < 0 || found.l_type == F_UNLCK)
+			return;
+		poll(NULL, 0, DISK_LOOK_MS);
+	}
+}
+
+static void await_disks(const struct shim *shim, const char *scratch)
+{
+	await_disk(scratch, false);
+	VEC_EACH (&shim->launch.volumes, it)
+		if (it->slot)
+			await_disk(it->path, it->read_only);
+}
+
 static int boot(struct shim *shim, bool use_template, struct err *err)
 {
 	const struct container_config *config = &shim->container->config;
@@ -115,6 +155,7 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 	VEC_EACH (&shim->launch.volumes, it)
 		if (it->slot)
 			options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
+	await_disks(shim, scratch);
 	r = shares_start(&shim->launch, config, emulator_log, &shim->shares, err);
 	if (r < 0)
 		return r;

@@ -22,6 +22,12 @@ teardown() {
 	assert_output 137
 	run -0 hull start web
 	run -0 hull exec web true
+	# At once: what its machine leaves last is waited for.
+	machine=$(machine_of web)
+	kill -9 "$(shim_of web)"
+	run -0 hull start web
+	run -0 hull exec web true
+	wait_for_end "$machine"
 }
 
 @test "a killed shim of a container with --rm: it is removed" {
