@@ -119,8 +119,8 @@ manifest() {
 	fails 1 "Error: cannot open '/loop': Symbolic link loop" hull cp f c1:/loop
 	fails 1 "Error: cannot open '/file/': Not a directory" hull cp c1:/file/ x
 	fails 1 "Error: cannot open 'no/where': No such file or directory" hull cp c1:/file no/where
-	fails 1 "Error: one of source and destination has to be CONTAINER:PATH" hull cp f x
-	fails 1 "Error: 'c1:' is not CONTAINER:PATH" hull cp c1: x
+	fails 64 $'Error: one of source and destination has to be CONTAINER:PATH\nUsage: hull copy [OPTIONS] SOURCE DESTINATION' hull cp f x
+	fails 64 $'Error: \'c1:\' is not CONTAINER:PATH\nUsage: hull copy [OPTIONS] SOURCE DESTINATION' hull cp c1: x
 	fails 1 "Error: the archive is damaged: a header's checksum does not fit (is it compressed?)" \
 		hull cp - c1:/tmp < <(head -c 2000 /dev/urandom)
 	head -c 3000000 /dev/urandom > large
