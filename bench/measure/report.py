@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 
 from . import proc
 from .tools import call
@@ -41,6 +42,13 @@ def accelerator_of(hull):
     return match.group(1) if match else "?"
 
 
+def emulator_of(hull):
+    """[path, version] of the QEMU that runs the machines."""
+    text, _ = hull("system", "doctor", "--format", "json", check=False)
+    findings = [check["finding"] for check in json.loads(text or "[]") if check["name"] == "emulator"]
+    return findings[0].split(", ") if findings else ["?", "?"]
+
+
 def facts(bench):
     memory = proc.field_mb(proc.read("", "meminfo"), "MemTotal")
     return {
@@ -51,7 +59,8 @@ def facts(bench):
         "hull": version_of(bench.program, "--version"),
         "accelerator": accelerator_of(bench.hull),
         "guest kernel": kernel_of(bench.hull),
-        "QEMU": version_of("qemu-system-x86_64", "--version"),
+        "QEMU": "%s, %s" % (emulator_of(bench.hull)[1],
+                            "the package" if emulator_of(bench.hull)[0] == shutil.which("qemu-system-x86_64") else "lean"),
         "podman, runc": "%s, %s" % (version_of("podman", "--version"), version_of("runc", "--version")),
         "skopeo, umoci": "%s, %s" % (version_of("skopeo", "--version"), version_of("umoci", "--version")),
         "load at the start": load(),

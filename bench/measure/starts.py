@@ -2,9 +2,11 @@
 """start: `run --rm IMAGE true`, from template and cold, with volumes and shares, and where its milliseconds go."""
 import os
 import re
+import shutil
 import time
 import statistics
 
+from .report import emulator_of
 from .series import Result, interleave, timed
 from .tools import BUSYBOX, HULL_RUN, PODMAN_RUN
 
@@ -49,10 +51,17 @@ def run(bench):
                        "podman --runtime runc run --rm %s busybox true" % " ".join(PODMAN_RUN)]
     result.notes = ["the templates were made before (first start); cold: `[vm] template = off`",
                     "%.1f s of rest before each: a command returns before all that it started has ended" % REST]
-    interleave(result, rounds, {
+    contestants = {
         "hull run": timed(lambda: bench.hull.run("--rm", BUSYBOX, "true")),
         "podman run": timed(lambda: bench.podman.run("--rm", BUSYBOX, "true")),
-    }, rest=REST)
+    }
+    package = shutil.which("qemu-system-x86_64")
+    if emulator_of(bench.hull)[0] != package:
+        packaged = bench.another_hull("packaged", "[vm]\nqemu = %s\n" % package)
+        packaged("image", "import", "--builtin")
+        make_templates(packaged)
+        contestants["hull run, the package's QEMU"] = timed(lambda: packaged.run("--rm", BUSYBOX, "true"))
+    interleave(result, rounds, contestants, rest=REST)
     interleave(result, max(3, rounds // 3), {
         "hull run, cold boot": timed(lambda: cold.run("--rm", BUSYBOX, "true")),
     })
