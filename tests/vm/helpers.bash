@@ -127,7 +127,8 @@ assert_nothing_left() {
 # own_state [DIR]: a state of the test's own to be spoilt, with the image already there; its template is made on need.
 own_state() {
 	local dir=${1:-$BATS_TEST_TMPDIR/root}
-	cp -a --reflink=auto --sparse=always "$HULL_ROOT" "$dir"
-	rm -rf "${dir:?}"/templates/*
+	mkdir -p "$dir"
+	find "$HULL_ROOT" -mindepth 1 -maxdepth 1 ! -name templates ! -name snapshots \
+		-exec cp -a --reflink=auto --sparse=always -t "$dir" {} +
 	HULL_TEST_DIR=$BATS_TEST_TMPDIR HULL_ROOT=$dir HULL_RUN=$BATS_TEST_TMPDIR/run
 }

@@ -287,7 +287,8 @@ fork_value() {
 	run -0 hull start grandkid
 	run -0 hull exec grandkid cat /own
 	assert_output one
-	run find "$HULL_ROOT/snapshots" -mindepth 1
+	# A directory that a snapshot of an earlier test has needed may be there, empty.
+	run find "$HULL_ROOT/snapshots" -mindepth 1 ! -path '*/.bases'
 	assert_output ''
 }
 
