@@ -144,7 +144,7 @@ add_user() {
 
 @test "two ordinary users at the same time: each has its own containers, ports and names, without any privilege" {
 	[[ $EUID -eq 0 ]] || skip "only root adds users"
-	local one=hull-test-$$-1 two=hull-test-$$-2 port web user
+	local one=hull-test-$$-1 two=hull-test-$$-2 port web user checked=0
 	port=$(free_port)
 	# Where others may read it.
 	PROGRAMS=$(mktemp -d /var/tmp/hull-users.XXXXXX)
@@ -168,9 +168,13 @@ add_user() {
 	assert_output 0
 	assert_equal "$stderr" ''
 	for pid in $(pgrep -u "$one" -x 'hull-netd|hull-shim|qemu-system.*'); do
-		run -0 sh -c "sed -n 's/^\(CapEff\|CapPrm\|NoNewPrivs\|Seccomp\):[[:space:]]*//p' /proc/$pid/status | tr '\n' ' '"
+		run sh -c "sed -n 's/^\(CapEff\|CapPrm\|NoNewPrivs\|Seccomp\):[[:space:]]*//p' /proc/$pid/status | tr '\n' ' '"
+		# Those of the second container, and of a template in the making, end meanwhile.
+		[[ -d /proc/$pid ]] || continue
 		assert_output '0000000000000000 0000000000000000 1 2 '
+		checked=$((checked + 1))
 	done
+	assert [ "$checked" -ge 3 ] # netd, shim and emulator of web
 	assert_equal "$(pgrep -u "$one" -c -x hull-netd)" 1
 
 	# The other one sees nothing of it, and is told what both cannot have.
