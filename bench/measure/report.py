@@ -51,6 +51,7 @@ def emulator_of(hull):
 
 def facts(bench):
     memory = proc.field_mb(proc.read("", "meminfo"), "MemTotal")
+    emulator, emulator_version = emulator_of(bench.hull)
     return {
         "when": datetime.date.today().isoformat(),
         "processor": "%s, %d cores" % (cpu_model(), os.cpu_count()),
@@ -59,8 +60,7 @@ def facts(bench):
         "hull": version_of(bench.program, "--version"),
         "accelerator": accelerator_of(bench.hull),
         "guest kernel": kernel_of(bench.hull),
-        "QEMU": "%s, %s" % (emulator_of(bench.hull)[1],
-                            "the package" if emulator_of(bench.hull)[0] == shutil.which("qemu-system-x86_64") else "lean"),
+        "QEMU": "%s, %s" % (emulator_version, "the package" if emulator == shutil.which("qemu-system-x86_64") else "lean"),
         "podman, runc": "%s, %s" % (version_of("podman", "--version"), version_of("runc", "--version")),
         "skopeo, umoci": "%s, %s" % (version_of("skopeo", "--version"), version_of("umoci", "--version")),
         "load at the start": load(),

@@ -67,10 +67,20 @@ static int run_warm(struct cli *cli, const struct run_options *options, char **a
 	return run_snapshot(cli, options, snapshot, err);
 }
 
+static int run_saved(struct cli *cli, const struct run_options *options, struct err *err)
+{
+	const struct option_spec *cold = options_first_cold(&cmd_run, options);
+
+	if (cold)
+		return err_set(err, -EINVAL,
+			       "snapshot %s goes on as it was saved: '--%s' cannot be chosen",
+			       options->snapshot, cold->name);
+	return run_snapshot(cli, options, options->snapshot, err);
+}
+
 static int run_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
 	const struct run_options *options = values;
-	const struct option_spec *cold = options_first_cold(&cmd_run, options);
 	struct stdio_options stdio = process_options_stdio(&options->process);
 	AUTO_FREE char *id = NULL;
 	AUTO_FREE char *snapshot = NULL;
@@ -82,12 +92,8 @@ static int run_run(struct cli *cli, const void *values, char **args, struct err 
 	if (!options->snapshot && !*args)
 		return cli_usage(cli, err, "'run' needs IMAGE [ARG...]");
 	cli->failure_status = CLI_STATUS_HULL_FAILED;
-	if (options->snapshot && cold)
-		return err_set(err, -EINVAL,
-			       "snapshot %s goes on as it was saved: '--%s' cannot be chosen",
-			       options->snapshot, cold->name);
 	if (options->snapshot)
-		return run_snapshot(cli, options, options->snapshot, err);
+		return run_saved(cli, options, err);
 	r = run_options_create(cli, options, args, &id, &snapshot, err);
 	if (r < 0)
 		return r;

@@ -17,9 +17,9 @@
 #include "base/str.h"
 #include "base/vec.h"
 
-#define PART_MAX \
-	(16 * 1024 * 1024) /* read at a time; no file is longer, unless somebody writes it */
-#define RECHECK_MS 1000    /* a container is there before its directory, or after it */
+/* Read at a time; no file is longer, unless somebody writes it. */
+#define PART_MAX (16 * 1024 * 1024)
+#define RECHECK_MS 1000 /* a container is there before its directory, or after it */
 
 static const struct {
 	const char *name, *file;
@@ -45,12 +45,16 @@ struct reader {
 	VEC(struct tail) tails;
 };
 
+static void tail_release(struct tail *tail)
+{
+	free(tail->id);
+	free(tail->directory);
+}
+
 static void reader_release(struct reader *reader)
 {
-	VEC_EACH (&reader->tails, it) {
-		free(it->id);
-		free(it->directory);
-	}
+	VEC_EACH (&reader->tails, it)
+		tail_release(it);
 	VEC_FREE(&reader->tails);
 	cleanup_closep(&reader->watch);
 }
@@ -166,8 +170,7 @@ static int tell_new(struct reader *reader)
 		r = tell(reader, tail, -1);
 		if (path_exists(tail->directory))
 			continue;
-		free(tail->id);
-		free(tail->directory);
+		tail_release(tail);
 		VEC_REMOVE(&reader->tails, i);
 		i--;
 	}

@@ -2,11 +2,11 @@
 /*
  * The agent in parts, each a file:
  *
- *	agent.c			the channel: messages and streams come, and go where they belong
- *	agent_session.c		the machine becomes the container that it is told
- *	agent_processes.c	what runs in the container, and copies of its files: begins, and
- *ends agent_saved.c		the state of the machine is saved, or was brought back agent_end.c
- *the machine ends in order
+ * - agent.c: the channel; messages and streams come, and go where they belong
+ * - agent_session.c: the machine becomes the container that it is told
+ * - agent_processes.c: what runs in the container, and copies of its files: begins, and ends
+ * - agent_saved.c: the state of the machine is saved, or was brought back
+ * - agent_end.c: the machine ends in order
  *
  * Handlers of messages get a payload, and return -EPROTO (or what a decoder said) if the host broke
  * the protocol; what cannot be done is answered with a message.
@@ -64,6 +64,8 @@ void agent_send_failed(struct agent *agent, uint32_t process, uint32_t status,
 		       const struct err *err);
 
 /* agent_session.c */
+/* What is never to be the same in two machines of one template: random numbers, and the time. */
+int agent_seed(const struct msg_session *session, struct err *err);
 int agent_on_session(struct agent *agent, const uint8_t *payload, size_t size);
 int agent_on_prepare(struct agent *agent, const uint8_t *payload, size_t size);
 

@@ -13,7 +13,6 @@
 #include "base/mem.h"
 #include "guest/become.h"
 #include "guest/cgroup.h"
-#include "guest/clock.h"
 #include "guest/net.h"
 #include "guest/rejoin.h"
 #include "guest/shares.h"
@@ -82,12 +81,9 @@ static int adopt_session(struct agent *agent, const struct msg_rejoin *rejoin, s
 	agent->session = session;
 	agent->session_bytes = bytes;
 	agent->session_size = rejoin->session_size;
-	r = clock_set_entropy(session.entropy, sizeof(session.entropy));
+	r = agent_seed(&session, err);
 	if (r < 0)
-		return err_set(err, r, "cannot seed the random generator: %m");
-	r = clock_set_wall(session.wall_clock_ns);
-	if (r < 0)
-		return err_set(err, r, "cannot set the clock: %m");
+		return r;
 	if (rejoin->is_copy)
 		r = net_replace(session.interfaces, session.interface_count, err);
 	msg_session_release(&old);

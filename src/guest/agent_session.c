@@ -15,17 +15,24 @@
 #include "guest/socket_mounts.h"
 #include "guest/timeline.h"
 
-/* All that has to be there before the container's first process runs. */
-static int begin_session(struct agent *agent, struct err *err)
+int agent_seed(const struct msg_session *session, struct err *err)
 {
-	const struct msg_session *session = &agent->session;
 	int r = clock_set_entropy(session->entropy, sizeof(session->entropy));
 
 	if (r < 0)
 		return err_set(err, r, "cannot seed the random generator: %m");
 	r = clock_set_wall(session->wall_clock_ns);
+	return r < 0 ? err_set(err, r, "cannot set the clock: %m") : 0;
+}
+
+/* All that has to be there before the container's first process runs. */
+static int begin_session(struct agent *agent, struct err *err)
+{
+	const struct msg_session *session = &agent->session;
+	int r = agent_seed(session, err);
+
 	if (r < 0)
-		return err_set(err, r, "cannot set the clock: %m");
+		return r;
 	timeline_point("guest: seeded, clock set");
 	r = cgroup_set_limits(agent->cgroup_fd, &session->limits, err);
 	if (r < 0)

@@ -59,11 +59,13 @@ static int receive_json(int fd, json_t **ret_json)
 static int answer(const json_t *ok, int code, const char *message)
 {
 	AUTO_JSON json_t *failed = NULL;
+	json_t *text;
 
 	if (code == 0)
 		return send_json(SOCKET, ok);
+	text = json_string(message); /* NULL for what is not UTF-8 */
 	failed = json_pack("{s:i, s:o}", "error", code, "message",
-			   json_string(message) ? json_string(message) : json_string("it failed"));
+			   text ? text : json_string("it failed"));
 	return send_json(SOCKET, failed);
 }
 
