@@ -52,7 +52,7 @@ static int run_snapshot(struct cli *cli, const struct run_options *options, cons
 static int run_warm(struct cli *cli, const struct run_options *options, char **args,
 		    const char *snapshot, struct err *err)
 {
-	const struct option_spec *cold = options_first_cold(&cmd_run, options);
+	const struct option_spec *cold = options_first_colder(&cmd_run, options, WARM_FIND);
 
 	if (args[1])
 		return err_set(err, -EINVAL,
@@ -69,7 +69,7 @@ static int run_warm(struct cli *cli, const struct run_options *options, char **a
 
 static int run_saved(struct cli *cli, const struct run_options *options, struct err *err)
 {
-	const struct option_spec *cold = options_first_cold(&cmd_run, options);
+	const struct option_spec *cold = options_first_colder(&cmd_run, options, WARM);
 
 	if (cold)
 		return err_set(err, -EINVAL,

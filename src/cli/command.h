@@ -44,6 +44,14 @@ enum complete_kind {
 	COMPLETE_SNAPSHOTS,
 };
 
+/* What an option is worth where a program goes on that has been running for long, as in a snapshot:
+ * what is not worth anything is refused there. */
+enum option_warmth {
+	COLD,      /* nothing */
+	WARM_FIND, /* it finds the image that the snapshot came with */
+	WARM,      /* always something */
+};
+
 struct option_spec {
 	const char *name; /* long name; a NULL name ends a table */
 	char letter;      /* 0 none */
@@ -56,9 +64,7 @@ struct option_spec {
 	uint64_t initial;           /* of U32, HUNDREDTHS, SIZE, CHOICE */
 	uint64_t minimum;           /* of U32, HUNDREDTHS, SIZE */
 	enum complete_kind complete;
-	/* It also says something to a program that has been running for long, as in a snapshot.
-	 * What does not say so is refused there. */
-	bool warm;
+	enum option_warmth warmth;
 };
 
 /* The offset of a member, refused by the compiler unless the member has this type. */

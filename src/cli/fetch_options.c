@@ -7,21 +7,22 @@
 
 const char *const scheme_names[] = { "auto", "http", "https", NULL };
 
-/* All of them warm: they are about finding the image, not about what runs in it. */
 const struct option_spec fetch_options[] = {
 	OPT_STRING("platform", 0, "OS/ARCH[/VARIANT]", struct fetch_flags, platform,
-		   "take the image for this platform", .warm = true),
+		   "take the image for this platform", .warmth = WARM_FIND),
 	OPT_STRING("arch", 'a', "ARCH", struct fetch_flags, arch,
-		   "take the image for this architecture", .warm = true),
+		   "take the image for this architecture", .warmth = WARM_FIND),
 	OPT_STRING("os", 0, "OS", struct fetch_flags, os, "take the image for this system",
-		   .warm = true),
+		   .warmth = WARM_FIND),
 	OPT_CHOICE("scheme", 0, scheme_names, struct fetch_flags, scheme,
-		   "how to speak to the registry (default auto: HTTP to local ones)", .warm = true),
+		   "how to speak to the registry (default auto: HTTP to local ones)",
+		   .warmth = WARM_FIND),
 	OPT_CHOICE("progress", 0, progress_mode_names, struct fetch_flags, progress,
 		   "how to show progress (default auto: ansi on a terminal, else plain)",
-		   .warm = true),
+		   .warmth = WARM_FIND),
 	OPT_U32("max-concurrent-downloads", 0, "N", struct fetch_flags, concurrency,
-		"layers to fetch at a time (default 3)", .initial = 3, .minimum = 1, .warm = true),
+		"layers to fetch at a time (default 3)", .initial = 3, .minimum = 1,
+		.warmth = WARM_FIND),
 	OPT_END,
 };
 

@@ -179,6 +179,8 @@ static int set_number(const struct target *target, const char *text, struct err 
 
 	if (r < 0)
 		return r;
+	if (number < spec->minimum && spec->type == OPTION_SIZE && number == 0)
+		return err_set(err, -EINVAL, "'--%s' is more than 0", spec->name);
 	if (number < spec->minimum)
 		return spec->type == OPTION_HUNDREDTHS
 			       ? err_set(err, -EINVAL, "'--%s' is at least %.2f", spec->name,
@@ -289,11 +291,12 @@ static bool is_given(const struct option_spec *spec, const void *value)
 	return false;
 }
 
-const struct option_spec *options_first_cold(const struct command *command, const void *values)
+const struct option_spec *options_first_colder(const struct command *command, const void *values,
+					       enum option_warmth least)
 {
 	for (const struct option_group *group = command->groups; group && group->options; group++)
 		for (const struct option_spec *it = group->options; it->name; it++)
-			if (!it->warm &&
+			if (it->warmth < least &&
 			    is_given(it, (const char *)values + group->base + it->offset))
 				return it;
 	return NULL;

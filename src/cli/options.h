@@ -25,9 +25,10 @@ int options_parse(const struct command *command, int argc, char **argv, void *va
 void options_init(const struct command *command, void *values);
 /* Frees the lists. */
 void options_release(const struct command *command, void *values);
-/* The first option with a value other than its initial one that is not marked as warm; NULL: none.
+/* The first option with a value other than its initial one that is colder than least; NULL: none.
  */
-const struct option_spec *options_first_cold(const struct command *command, const void *values);
+const struct option_spec *options_first_colder(const struct command *command, const void *values,
+					       enum option_warmth least);
 /* The specification of "--name", "--name=value" or "-x" for the command, common ones included, or
  * NULL. */
 const struct option_spec *options_find(const struct command *command, const char *word);

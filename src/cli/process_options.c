@@ -13,8 +13,8 @@ const struct option_spec process_options[] = {
 	OPT_LIST("env-file", 0, "FILE", struct process_options, env_file,
 		 "read variables from FILE, one K=V a line", .complete = COMPLETE_FILES),
 	OPT_FLAG("interactive", 'i', struct process_options, interactive,
-		 "keep its standard input open and feed it ours", .warm = true),
-	OPT_FLAG("tty", 't', struct process_options, tty, "give it a terminal", .warm = true),
+		 "keep its standard input open and feed it ours", .warmth = WARM),
+	OPT_FLAG("tty", 't', struct process_options, tty, "give it a terminal", .warmth = WARM),
 	OPT_STRING("user", 'u', "USER[:GROUP]", struct process_options, user,
 		   "run as this user, by name or number"),
 	OPT_U32("uid", 0, "UID", struct process_options, uid, "run as this user, by number",
@@ -27,7 +27,7 @@ const struct option_spec process_options[] = {
 		 "limit a resource: nofile=1024:2048, core=unlimited"),
 	OPT_STRING("detach-keys", 0, "KEYS", struct process_options, detach_keys,
 		   "what to type to leave it running (default ctrl-p,ctrl-q; empty: nothing)",
-		   .warm = true),
+		   .warmth = WARM),
 	OPT_END,
 };
 

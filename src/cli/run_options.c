@@ -14,30 +14,30 @@
 static const char *const pull_policies[] = { "missing", "always", "never", NULL };
 
 static const struct option_spec detach_options[] = {
-	OPT_FLAG("detach", 'd', OPTS, detach, "leave it running and print its id", .warm = true),
+	OPT_FLAG("detach", 'd', OPTS, detach, "leave it running and print its id", .warmth = WARM),
 	OPT_STRING(
 		"snapshot", 0, "SNAPSHOT", OPTS, snapshot,
 		"go on from a snapshot, instead of an image; of the other options only --detach, "
 		"--detach-keys, --interactive, --tty, --name and --remove apply",
-		.complete = COMPLETE_SNAPSHOTS, .warm = true),
+		.complete = COMPLETE_SNAPSHOTS, .warmth = WARM),
 	OPT_END,
 };
 
 static const struct option_spec life_options[] = {
 	OPT_STRING("name", 0, "NAME", OPTS, name, "call it so instead of by a generated id",
-		   .warm = true),
+		   .warmth = WARM),
 	OPT_STRING("hostname", 0, "NAME", OPTS, hostname, "its host name (default: its id)"),
 	OPT_LIST("label", 'l', "KEY[=VALUE]", OPTS, labels, "attach a label"),
 	OPT_STRING("cidfile", 0, "FILE", OPTS, cidfile, "write its id to FILE",
 		   .complete = COMPLETE_FILES),
 	OPT_FLAG("remove", 0, OPTS, remove, "remove it when it has ended", .alias = "rm",
-		 .warm = true),
+		 .warmth = WARM),
 	OPT_STRING("restart", 0, "POLICY", OPTS, restart,
 		   "when to start it again: no, on-failure[:N], always, unless-stopped"),
 	OPT_STRING("stop-signal", 0, "SIGNAL", OPTS, stop_signal,
 		   "what asks it to stop (default: the image's, or TERM)"),
 	OPT_CHOICE("pull", 0, pull_policies, OPTS, pull,
-		   "when to fetch the image (default missing)", .warm = true),
+		   "when to fetch the image (default missing)", .warmth = WARM_FIND),
 	OPT_END,
 };
 

@@ -167,7 +167,7 @@ static void test_options_that_are_wrong(void **state)
 		{ "--all=yes", "option '--all' takes no value" },
 		{ "--si=1", "option '--si' is ambiguous" },
 		{ "--size=lots", "invalid size 'lots' for '--size': it is like 512m or 2g" },
-		{ "--size=0", "'--size' is at least 1" },
+		{ "--size=0", "'--size' is more than 0" },
 		{ "--count=-1", "invalid number '-1' for '--count'" },
 		{ "--fruit=fig", "invalid value 'fig' for '--fruit': it is one of apple, pear" },
 	};
@@ -567,14 +567,17 @@ static void test_run_tells_the_engine_all(void **state)
 /* Walks the table: whatever is there is warm by the list below, or refused. */
 static void test_what_a_warm_start_refuses(void **state)
 {
-	static const char *const warm[] = {
-		"detach",      "snapshot",
-		"name",        "remove",
-		"pull",        "platform",
-		"arch",        "os",
-		"scheme",      "interactive",
-		"tty",         "progress",
-		"detach-keys", "max-concurrent-downloads",
+	static const struct {
+		const char *name;
+		enum option_warmth warmth;
+	} warm[] = {
+		{ "detach", WARM },      { "snapshot", WARM },
+		{ "name", WARM },        { "remove", WARM },
+		{ "interactive", WARM }, { "tty", WARM },
+		{ "detach-keys", WARM }, { "progress", WARM_FIND },
+		{ "pull", WARM_FIND },   { "platform", WARM_FIND },
+		{ "arch", WARM_FIND },   { "os", WARM_FIND },
+		{ "scheme", WARM_FIND }, { "max-concurrent-downloads", WARM_FIND },
 	};
 	struct run_options values;
 	size_t met = 0;
@@ -586,26 +589,31 @@ static void test_what_a_warm_start_refuses(void **state)
 					 it->choices ? (char *)it->choices[it->initial ? 0 : 1]
 						     : "77" };
 			struct common_options common = { 0 };
-			bool is_warm = false;
+			enum option_warmth warmth = COLD;
 			int first;
 
 			for (size_t i = 0; i < ARRAY_SIZE(warm); i++)
-				is_warm |= str_eq(warm[i], it->name);
-			met += is_warm;
+				if (str_eq(warm[i].name, it->name))
+					warmth = warm[i].warmth;
+			met += warmth != COLD;
 			memset(&values, 0, sizeof(values));
 			options_init(&cmd_run, &values);
-			assert_null(options_first_cold(&cmd_run, &values));
+			assert_null(options_first_colder(&cmd_run, &values, WARM));
 			assert_int_equal(options_parse(&cmd_run, it->type == OPTION_FLAG ? 2 : 3,
 						       argv, &values, &common, &first, NULL),
 					 0);
-			assert_ptr_equal(options_first_cold(&cmd_run, &values),
-					 is_warm ? NULL : it);
+			assert_ptr_equal(options_first_colder(&cmd_run, &values, WARM_FIND),
+					 warmth >= WARM_FIND ? NULL : it);
+			assert_ptr_equal(options_first_colder(&cmd_run, &values, WARM),
+					 warmth == WARM ? NULL : it);
 			options_release(&cmd_run, &values);
 		}
 	assert_int_equal(met, ARRAY_SIZE(warm));
 	assert_int_equal(RUN("run", "--dns-option", "ndots:2", "--snapshot", "warm"), 125);
 	assert_string_equal(errors, "Error: snapshot warm goes on as it was saved: '--dns-option' "
 				    "cannot be chosen\n");
+	assert_int_equal(RUN("run", "--pull", "always", "--snapshot", "warm"), 125);
+	assert_non_null(strstr(errors, "'--pull' cannot be chosen"));
 }
 
 static void test_status_is_the_processes_own(void **state)
