@@ -6,13 +6,12 @@
 #include "cli/parse.h"
 
 static const struct option_spec update_options[] = {
-	OPT_HUNDREDTHS("cpus", 'c', "N", struct update_options, cpu_hundredths,
+	OPT_HUNDREDTHS("cpus", 'c', "N", struct config_limits, cpu_hundredths,
 		       "number of CPUs, like 2 or 0.5", .minimum = 1),
-	OPT_SIZE("memory", 'm', "SIZE", struct update_options, memory_bytes, "memory",
-		 .minimum = 1),
-	OPT_U32("pids-limit", 0, "N", struct update_options, pids_limit,
+	OPT_SIZE("memory", 'm', "SIZE", struct config_limits, memory_bytes, "memory", .minimum = 1),
+	OPT_U32("pids-limit", 0, "N", struct config_limits, pids_limit,
 		"most processes it may have", .minimum = 1),
-	OPT_STRING("restart", 0, "POLICY", struct update_options, restart,
+	OPT_STRING("restart", 0, "POLICY", struct config_limits, restart,
 		   "when to start it again: no, on-failure[:N], always, unless-stopped"),
 	OPT_END,
 };
@@ -28,7 +27,7 @@ static int update_one(struct cli *cli, const void *options, const char *id, stru
 
 static int update_run(struct cli *cli, const void *values, char **args, struct err *err)
 {
-	const struct update_options *options = values;
+	const struct config_limits *options = values;
 	struct engine *engine;
 	int r = 0;
 
@@ -47,7 +46,7 @@ const struct command cmd_update = {
 	.args = "CONTAINER...",
 	.summary = "change limits and restart policy of containers",
 	.groups = (const struct option_group[]){ { NULL, update_options, 0 }, { 0 } },
-	.options_size = sizeof(struct update_options),
+	.options_size = sizeof(struct config_limits),
 	.min_args = 1,
 	.max_args = ARGS_MANY,
 	.complete = COMPLETE_CONTAINERS,

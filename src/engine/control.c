@@ -294,18 +294,7 @@ int engine_delete(struct engine *engine, const char *id, bool force, bool with_v
 /* A container_change_fn. */
 static int apply_update(void *ctx, struct container *now, struct err *err)
 {
-	const struct update_options *options = ctx;
-
-	if (options->cpu_hundredths)
-		config_set_cpus(&now->config, options->cpu_hundredths);
-	if (options->memory_bytes)
-		now->config.memory_bytes = options->memory_bytes;
-	if (options->pids_limit)
-		now->config.pids_limit = options->pids_limit;
-	if (options->restart) {
-		free(now->config.restart);
-		now->config.restart = xstrdup(options->restart);
-	}
+	config_set_limits(&now->config, ctx);
 	return container_check_limits(&now->config, err);
 }
 
@@ -319,7 +308,7 @@ int container_change(struct engine *engine, const struct container *container,
 		     : containers_change_config(engine->store, container->uuid, change, ctx, err);
 }
 
-int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+int engine_update(struct engine *engine, const char *id, const struct config_limits *limits,
 		  struct err *err)
 {
 	CLEANUP(container_freep) struct container *container = NULL;
@@ -329,7 +318,7 @@ int engine_update(struct engine *engine, const char *id, const struct update_opt
 
 	if (r < 0)
 		return r;
-	if (options->restart && container->config.auto_remove && !str_eq(options->restart, "no"))
+	if (limits->restart && container->config.auto_remove && !str_eq(limits->restart, "no"))
 		return err_set(err, -EINVAL,
 			       "container %s is removed when it ends; it cannot be restarted",
 			       container->config.id);
@@ -337,15 +326,11 @@ int engine_update(struct engine *engine, const char *id, const struct update_opt
 		return err_set(err, -EINVAL, "container %s is suspended; resume it first",
 			       container->config.id);
 	if (!container_is_active(container))
-		return container_change(engine, container, apply_update, (void *)options, err);
+		return container_change(engine, container, apply_update, (void *)limits, err);
 	r = container_connect(engine, container, &fd, err);
 	if (r < 0)
 		return r;
-	ctl_update_encode(&(struct ctl_update){ .cpu_hundredths = options->cpu_hundredths,
-						.memory_bytes = options->memory_bytes,
-						.pids_limit = options->pids_limit,
-						.restart = options->restart },
-			  &payload);
+	ctl_update_encode(limits, &payload);
 	return client_request(fd, CTL_UPDATE, &payload, NULL, err);
 }
 

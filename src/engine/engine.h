@@ -185,14 +185,8 @@ typedef int (*container_event_fn)(void *ctx, const struct container_event *event
  * from then on is missed. */
 int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struct err *err);
 
-struct update_options {          /* 0 or NULL: as it is */
-	uint32_t cpu_hundredths; /* 150: one and a half */
-	uint64_t memory_bytes;
-	uint32_t pids_limit;
-	const char *restart;
-};
 /* At once if it runs, as far as its machine reaches; else with its next start. */
-int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+int engine_update(struct engine *engine, const char *id, const struct config_limits *limits,
 		  struct err *err);
 int engine_rename(struct engine *engine, const char *id, const char *new_id, struct err *err);
 

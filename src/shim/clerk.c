@@ -246,13 +246,14 @@ int clerk_set_state(struct clerk *clerk, const struct container *container, stru
 	return ask(clerk, request, NULL, err);
 }
 
-int clerk_set_limits(struct clerk *clerk, const struct ctl_update *update, struct err *err)
+int clerk_set_limits(struct clerk *clerk, const struct config_limits *limits, struct err *err)
 {
 	return ask(clerk,
 		   json_pack("{s:s, s:I, s:I, s:I, s:s}", "do", "limits", "cpuHundredths",
-			     (json_int_t)update->cpu_hundredths, "memory",
-			     (json_int_t)update->memory_bytes, "pids",
-			     (json_int_t)update->pids_limit, "restart", update->restart),
+			     (json_int_t)limits->cpu_hundredths, "memory",
+			     (json_int_t)limits->memory_bytes, "pids",
+			     (json_int_t)limits->pids_limit, "restart",
+			     str_or(limits->restart, "")),
 		   NULL, err);
 }
 

@@ -48,9 +48,7 @@ DEFINE_CLEANUP(struct clerk *, clerk_stop)
 int clerk_get(struct clerk *clerk, struct container **ret_container, struct err *err);
 /* State, times, exit code, health and error, as containers_update. */
 int clerk_set_state(struct clerk *clerk, const struct container *container, struct err *err);
-int clerk_set_limits(struct clerk *clerk, const struct ctl_update *update, struct err *err);
-/* What of a configuration it changes. */
-void clerk_apply_limits(const struct ctl_update *update, struct container_config *config);
+int clerk_set_limits(struct clerk *clerk, const struct config_limits *limits, struct err *err);
 /* The host's port of each published one; only those that are wishes may differ. */
 int clerk_set_ports(struct clerk *clerk, const struct container_config *config, struct err *err);
 /* A network that the row is in, and the container's lease there; both the caller's. */

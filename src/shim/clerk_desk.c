@@ -47,20 +47,6 @@ static int on_state(struct desk *desk, const json_t *request, json_t **ret_answe
 	return containers_update(desk->store, desk->own, err);
 }
 
-void clerk_apply_limits(const struct ctl_update *update, struct container_config *config)
-{
-	if (update->cpu_hundredths)
-		config_set_cpus(config, update->cpu_hundredths);
-	if (update->memory_bytes)
-		config->memory_bytes = update->memory_bytes;
-	if (update->pids_limit)
-		config->pids_limit = update->pids_limit;
-	if (!update->restart[0])
-		return;
-	free(config->restart);
-	config->restart = xstrdup(update->restart);
-}
-
 /* A container_change_fn. */
 static int change_limits(void *ctx, struct container *row, struct err *err)
 {
@@ -70,14 +56,13 @@ static int change_limits(void *ctx, struct container *row, struct err *err)
 	int64_t memory = json_get_int(request, "memory", 0);
 	int64_t pids = json_get_int(request, "pids", 0);
 
-	if (cpus < 0 || cpus > UINT32_MAX || memory < 0 || pids < 0 ||
+	if (cpus < 0 || cpus > UINT32_MAX || memory < 0 || pids < 0 || pids > UINT32_MAX ||
 	    strlen(restart) > RESTART_MAX)
 		return err_set(err, -EINVAL, "no such limits");
-	clerk_apply_limits(&(struct ctl_update){ .cpu_hundredths = (uint32_t)cpus,
-						 .memory_bytes = (uint64_t)memory,
-						 .pids_limit = (uint64_t)pids,
-						 .restart = restart },
-			   &row->config);
+	config_set_limits(&row->config, &(struct config_limits){ .cpu_hundredths = (uint32_t)cpus,
+								 .memory_bytes = (uint64_t)memory,
+								 .pids_limit = (uint32_t)pids,
+								 .restart = restart });
 	return 0;
 }
 

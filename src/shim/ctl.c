@@ -100,26 +100,26 @@ int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text)
 	return r;
 }
 
-void ctl_update_encode(const struct ctl_update *update, struct sbuf *out)
+void ctl_update_encode(const struct config_limits *limits, struct sbuf *out)
 {
-	pack_u32(out, update->cpu_hundredths);
-	pack_u64(out, update->memory_bytes);
-	pack_u64(out, update->pids_limit);
-	pack_string(out, update->restart);
+	pack_u32(out, limits->cpu_hundredths);
+	pack_u64(out, limits->memory_bytes);
+	pack_u32(out, limits->pids_limit);
+	pack_string(out, str_or(limits->restart, ""));
 }
 
-int ctl_update_decode(const uint8_t *data, size_t size, struct ctl_update *ret_update)
+int ctl_update_decode(const uint8_t *data, size_t size, struct config_limits *ret_limits)
 {
 	struct unpack in = { .data = data, .size = size };
-	struct ctl_update update;
+	struct config_limits limits;
 	int r;
 
-	update.cpu_hundredths = unpack_u32(&in);
-	update.memory_bytes = unpack_u64(&in);
-	update.pids_limit = unpack_u64(&in);
-	update.restart = unpack_string(&in);
+	limits.cpu_hundredths = unpack_u32(&in);
+	limits.memory_bytes = unpack_u64(&in);
+	limits.pids_limit = unpack_u32(&in);
+	limits.restart = unpack_string(&in);
 	r = unpack_done(&in);
 	if (r == 0)
-		*ret_update = update;
+		*ret_limits = limits;
 	return r;
 }

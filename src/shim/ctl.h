@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "store/config.h"
 
 enum ctl_type {
 	/* requests */
@@ -96,12 +97,8 @@ int ctl_string_decode(const uint8_t *data, size_t size, const char **ret_text);
 void ctl_numbers_encode(uint32_t first, uint32_t second, struct sbuf *out);
 int ctl_numbers_decode(const uint8_t *data, size_t size, uint32_t *ret_first, uint32_t *ret_second);
 
-struct ctl_update { /* 0 or "": as it is */
-	uint32_t cpu_hundredths;
-	uint64_t memory_bytes, pids_limit;
-	const char *restart; /* borrowed from the message */
-};
-void ctl_update_encode(const struct ctl_update *update, struct sbuf *out);
-int ctl_update_decode(const uint8_t *data, size_t size, struct ctl_update *ret_update);
+void ctl_update_encode(const struct config_limits *limits, struct sbuf *out);
+/* The restart policy is borrowed from data; "" for none. */
+int ctl_update_decode(const uint8_t *data, size_t size, struct config_limits *ret_limits);
 
 #endif

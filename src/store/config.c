@@ -653,6 +653,20 @@ void config_set_cpus(struct container_config *to, uint32_t hundredths)
 	to->cpu_percent = hundredths % 100 ? hundredths : 0;
 }
 
+void config_set_limits(struct container_config *to, const struct config_limits *limits)
+{
+	if (limits->cpu_hundredths)
+		config_set_cpus(to, limits->cpu_hundredths);
+	if (limits->memory_bytes)
+		to->memory_bytes = limits->memory_bytes;
+	if (limits->pids_limit)
+		to->pids_limit = limits->pids_limit;
+	if (str_eq(str_or(limits->restart, ""), ""))
+		return;
+	free(to->restart);
+	to->restart = xstrdup(limits->restart);
+}
+
 void process_config_release(struct process_config *init)
 {
 	shape_release(&process, init);

@@ -139,6 +139,14 @@ void container_config_init(struct container_config *config);
 void container_config_release(struct container_config *config);
 /* Of a positive number: sees as many as it has parts of. */
 void config_set_cpus(struct container_config *config, uint32_t hundredths);
+
+struct config_limits {           /* what `update` changes; 0, NULL or "": stays as it is */
+	uint32_t cpu_hundredths; /* 150: one and a half */
+	uint64_t memory_bytes;
+	uint32_t pids_limit;
+	const char *restart; /* borrowed */
+};
+void config_set_limits(struct container_config *config, const struct config_limits *limits);
 void process_config_release(struct process_config *process);
 void network_config_release(struct network_config *network);
 

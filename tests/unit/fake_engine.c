@@ -228,12 +228,12 @@ int engine_events(struct engine *engine, container_event_fn fn, void *ctx, struc
 	return r < 0 ? r : fn(ctx, &event);
 }
 
-int engine_update(struct engine *engine, const char *id, const struct update_options *options,
+int engine_update(struct engine *engine, const char *id, const struct config_limits *limits,
 		  struct err *err)
 {
-	CALLED("update %s %u %llu %u %s\n", id, options->cpu_hundredths,
-	       (unsigned long long)options->memory_bytes, options->pids_limit,
-	       str_or(options->restart, "-"));
+	CALLED("update %s %u %llu %u %s\n", id, limits->cpu_hundredths,
+	       (unsigned long long)limits->memory_bytes, limits->pids_limit,
+	       str_or(limits->restart, "-"));
 	return check(id, err);
 }
 

@@ -125,9 +125,9 @@ static void test_its_own_row(void **state)
 	row->error = xstrdup("it \"fell\"");
 	assert_int_equal(clerk_set_state(clerk, row, &err), 0);
 	assert_int_equal(clerk_set_limits(clerk,
-					  &(struct ctl_update){ .cpu_hundredths = 250,
-								.pids_limit = 9,
-								.restart = "always" },
+					  &(struct config_limits){ .cpu_hundredths = 250,
+								   .pids_limit = 9,
+								   .restart = "always" },
 					  &err),
 			 0);
 	written = row_of(*state, OWN);
