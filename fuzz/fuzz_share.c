@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,12 +17,14 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/sock.h"
+#include "proto/bulk.h"
 #include "proto/share.h"
 #include "share/server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char top[64], shared[96], witness[96];
+static int memory = -1;
 
 static void clean_up(void)
 {
@@ -38,6 +41,9 @@ static void set_up(void)
 	snprintf(shared, sizeof(shared), "%s/shared", top);
 	snprintf(witness, sizeof(witness), "%s/witness", top);
 	if (file_write_atomic(witness, "safe", 4, 0644, false, NULL) < 0)
+		abort();
+	memory = memfd_create("fuzz", MFD_CLOEXEC);
+	if (memory < 0 || ftruncate(memory, (off_t)BULK_BYTES) < 0)
 		abort();
 	atexit(clean_up);
 	signal(SIGXFSZ, SIG_IGN); /* a file of the guest's choosing could fill the disk */
@@ -105,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (sock_pair(pair, NULL) < 0)
 		abort();
 	server = share_server_new(pair[0]);
+	if (share_server_set_bulk(server, memory, NULL) < 0)
+		abort();
 	if (share_server_add(server, open(shared, O_PATH | O_CLOEXEC), false, NULL) < 0)
 		abort();
 	run(pair[1], server, data, size);

@@ -6,8 +6,10 @@
  */
 #include "guest/shares.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +32,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "guest/port.h"
+#include "guest/share_blocks.h"
 #include "guest/sys.h"
 #include "guest/user.h"
 #include "proto/share.h"
@@ -98,14 +102,59 @@ static int send_frame(uint16_t share, uint16_t type, uint8_t *frame, size_t size
 
 /* --- from the kernel --- */
 
-/* False when the share is unmounted. */
-static bool take_request(size_t share, uint8_t *frame)
+#define WRITE_HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+
+/* One request, so placed that the data of a WRITE is aligned, and room for what is said before. */
+#define MESSAGE_AT (SHARE_BLOCK_ALIGNMENT - WRITE_HEAD)
+#define REQUEST_SIZE \
+	(((size_t)SHARE_PAYLOAD_MAX / SHARE_BLOCK_ALIGNMENT + 2) * SHARE_BLOCK_ALIGNMENT)
+
+/* How much data a request moves. */
+static size_t data_size(const uint8_t *message, size_t size)
 {
-	ssize_t n = read(shares.fuse_fds[share], frame + SHARE_HEADER_SIZE, SHARE_PAYLOAD_MAX);
+	struct fuse_in_header in;
+	struct fuse_read_in arg;
+
+	memcpy(&in, message, sizeof(in));
+	if (in.opcode == FUSE_WRITE)
+		return size - WRITE_HEAD;
+	if (in.opcode != FUSE_READ)
+		return 0;
+	memcpy(&arg, message + sizeof(in), sizeof(arg));
+	return arg.size;
+}
+
+/* With a block for its data, or the answer's. False when there is none. */
+static bool send_with_block(uint16_t share, uint8_t *request, size_t size)
+{
+	uint8_t *message = request + MESSAGE_AT;
+	uint8_t *frame = message - SHARE_BLOCK_FIXED - SHARE_HEADER_SIZE;
+	size_t head = size < WRITE_HEAD ? size : WRITE_HEAD;
+	int block = share_blocks_take();
+
+	if (block < 0)
+		return false;
+	if (size > head && share_blocks_write((uint32_t)block, message + head, size - head) < 0) {
+		share_blocks_put((uint32_t)block);
+		return false;
+	}
+	share_block_encode((struct share_block){ (uint32_t)block, (uint32_t)(size - head) },
+			   frame + SHARE_HEADER_SIZE);
+	return send_frame(share, SHARE_BLOCK, frame, SHARE_BLOCK_FIXED + head) == 0;
+}
+
+/* False when the share is unmounted. */
+static bool take_request(size_t share, uint8_t *request)
+{
+	uint8_t *message = request + MESSAGE_AT;
+	ssize_t n = read(shares.fuse_fds[share], message, SHARE_PAYLOAD_MAX);
 
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN || errno == ENOENT;
-	return send_frame((uint16_t)share, SHARE_FUSE, frame, (size_t)n) == 0;
+	if (data_size(message, (size_t)n) >= SHARE_BLOCK_MIN &&
+	    send_with_block((uint16_t)share, request, (size_t)n))
+		return true;
+	return send_frame((uint16_t)share, SHARE_FUSE, message - SHARE_HEADER_SIZE, (size_t)n) == 0;
 }
 
 static void stand_still(void)
@@ -123,12 +172,14 @@ static void stand_still(void)
 
 static void *serve_requests(void *unused)
 {
-	uint8_t *frame = xmalloc(FRAME_MAX);
+	uint8_t *request = aligned_alloc(SHARE_BLOCK_ALIGNMENT, REQUEST_SIZE);
 	struct pollfd fds[SHARE_COUNT_MAX];
 
+	if (!request)
+		_exit(1);
 	while (shares.count == 1) {
 		stand_still();
-		if (!take_request(0, frame))
+		if (!take_request(0, request))
 			_exit(0);
 	}
 	for (size_t i = 0; i < shares.count; i++) {
@@ -141,7 +192,7 @@ static void *serve_requests(void *unused)
 		stand_still();
 		poll(fds, shares.count, -1);
 		for (size_t i = 0; i < shares.count; i++) {
-			if (fds[i].revents && !take_request(i, frame))
+			if (fds[i].revents && !take_request(i, request))
 				fds[i].fd = -1;
 			left += fds[i].fd >= 0;
 		}
@@ -153,6 +204,31 @@ static void *serve_requests(void *unused)
 
 /* --- from the host --- */
 
+/* An answer whose end is in the block that is given back with it. */
+static void take_block(size_t share, const uint8_t *payload, size_t size)
+{
+	static uint8_t data[SHARE_BLOCK_SIZE] __attribute__((aligned(SHARE_BLOCK_ALIGNMENT)));
+	struct fuse_out_header out;
+	struct share_block block;
+
+	if (size < SHARE_BLOCK_FIXED + sizeof(out) || !share_block_decode(payload, &block))
+		_exit(1);
+	payload += SHARE_BLOCK_FIXED;
+	size -= SHARE_BLOCK_FIXED;
+	memcpy(&out, payload, sizeof(out));
+	if (block.size && share_blocks_read(block.number, data, block.size) < 0) {
+		out = (struct fuse_out_header){ sizeof(out), -EIO, out.unique };
+		block.size = 0;
+		size = sizeof(out);
+	}
+	share_blocks_put(block.number);
+	struct iovec parts[] = { { &out, sizeof(out) },
+				 { (uint8_t *)payload + sizeof(out), size - sizeof(out) },
+				 { data, block.size } };
+	/* As in take_frame. */
+	(void)!writev(shares.fuse_fds[share], parts, ARRAY_SIZE(parts));
+}
+
 static void take_frame(const struct share_header *header, const uint8_t *frame)
 {
 	switch (header->type) {
@@ -160,6 +236,9 @@ static void take_frame(const struct share_header *header, const uint8_t *frame)
 		/* What the kernel refuses is about something that it has forgotten. */
 		(void)!write(shares.fuse_fds[header->share], frame + SHARE_HEADER_SIZE,
 			     header->length);
+		break;
+	case SHARE_BLOCK:
+		take_block(header->share, frame + SHARE_HEADER_SIZE, header->length);
 		break;
 	case SHARE_NOTIFY:
 	case SHARE_ECHO:

@@ -10,6 +10,8 @@
  * one byte on the other stream for each block that it has emptied. BULK_BLOCKS blocks are under way
  * at most. The end of the stream of records is the end of the data.
  *
+ * Behind the lanes are blocks of shared directories, which have rules of their own (share.h).
+ *
  * The other side can write to all of the disk at any time: what is there is copied once, and looked
  * at after that.
  */
@@ -24,7 +26,8 @@
 #define BULK_BLOCKS 8 /* of a lane */
 #define BULK_LANE (BULK_BLOCK * BULK_BLOCKS)
 #define BULK_LANES 4
-#define BULK_BYTES (BULK_LANE * BULK_LANES)
+#define BULK_SHARES (BULK_LANE * BULK_LANES) /* where the blocks of shared directories begin */
+#define BULK_BYTES (BULK_SHARES + ((size_t)4 << 20))
 #define BULK_SECTOR 512 /* the guest reads and writes these */
 
 /* One side of a lane. Descriptors are borrowed, and block. */

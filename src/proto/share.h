@@ -31,7 +31,43 @@ enum share_frame_type {
 	SHARE_QUIET = 6, /* no more of NOTIFY and ECHO; answered when all have been handled */
 	SHARE_LAST = 7,  /* the last frame of either side: the channel is empty then */
 	SHARE_GO = 8,    /* it goes on, here or, brought back, elsewhere */
+	/* As FUSE, with a block of memory: a request that lends one, and its answer. */
+	SHARE_BLOCK = 9,
 };
+
+/*
+ * Much data does not pass through the port but through memory that both have: SHARE_BLOCKS blocks
+ * of SHARE_BLOCK_SIZE bytes, from BULK_SHARES on of the disk that copies of files use (bulk.h). The
+ * guest lends a block with a request, whose answer gives it back. Payload, of both: u32 the block,
+ * u32 how many bytes at the message's end are in the block and not in the frame, the rest of the
+ * message. Of a WRITE that is its data, of the answer to a READ what was read.
+ */
+#define SHARE_BLOCK_SIZE SHARE_WRITE_MAX
+#define SHARE_BLOCKS 4
+#define SHARE_BLOCK_FIXED 8
+/* Less than that is quicker in the frame than asked for by a request to the disk. */
+#define SHARE_BLOCK_MIN ((size_t)32 * 1024)
+
+struct share_block {
+	uint32_t number;
+	uint32_t size;
+};
+
+static inline void share_block_encode(struct share_block block, uint8_t out[SHARE_BLOCK_FIXED])
+{
+	le_put32(out, block.number);
+	le_put32(out + 4, block.size);
+}
+
+/* False when there is no such. */
+static inline bool share_block_decode(const uint8_t in[SHARE_BLOCK_FIXED],
+				      struct share_block *ret_block)
+{
+	struct share_block block = { le_get32(in), le_get32(in + 4) };
+
+	*ret_block = block;
+	return block.number < SHARE_BLOCKS && block.size <= SHARE_BLOCK_SIZE;
+}
 
 struct share_header {
 	uint32_t length;
@@ -55,7 +91,7 @@ static inline bool share_header_decode(const uint8_t in[SHARE_HEADER_SIZE],
 
 	*ret_header = header;
 	return header.length <= SHARE_PAYLOAD_MAX && header.share < SHARE_COUNT_MAX &&
-	       header.type >= SHARE_HELLO && header.type <= SHARE_GO;
+	       header.type >= SHARE_HELLO && header.type <= SHARE_BLOCK;
 }
 
 /*

@@ -24,11 +24,13 @@ struct call {
 	const void *fixed; /* aligned copy of the fixed part */
 	const char *name;  /* of the operations that have names */
 	const char *name2;
-	const uint8_t *data; /* of WRITE and BATCH_FORGET */
+	const uint8_t *data; /* of WRITE and BATCH_FORGET; the guest may be writing to it */
 	size_t data_size;
 	uint8_t *out; /* room for SHARE_WRITE_MAX bytes and more */
 	size_t out_size;
-	bool echo; /* the task that repeats what happened here: nothing is done for it */
+	uint8_t *block;    /* what the guest has lent: SHARE_BLOCK_SIZE; NULL: nothing */
+	size_t block_size; /* of it is the answer's end */
+	bool echo;         /* the task that repeats what happened here: nothing is done for it */
 	struct watch_own own;
 };
 

@@ -140,10 +140,13 @@ int op_read(struct call *call)
 
 	if (!handle)
 		return -EBADF;
-	n = pread(handle->fd, call->out, size, (off_t)arg->offset);
+	n = pread(handle->fd, call->block ? call->block : call->out, size, (off_t)arg->offset);
 	if (n < 0)
 		return -errno;
-	call->out_size = (size_t)n;
+	if (call->block)
+		call->block_size = (size_t)n;
+	else
+		call->out_size = (size_t)n;
 	return 0;
 }
 

@@ -171,7 +171,20 @@ static int prepare(struct call *call, uint32_t opcode, const uint8_t *arg, size_
 	return 0;
 }
 
-static int reply(struct call *call, int result)
+/* With the block that was lent: what is sent beside it is small. */
+static int reply_block(const struct call *call, const struct fuse_out_header *header,
+		       const struct share_block *lent)
+{
+	uint8_t *at = call->server->out + SHARE_HEADER_SIZE;
+	size_t size = header->len - call->block_size;
+
+	memmove(at + SHARE_BLOCK_FIXED + sizeof(*header), call->out, size - sizeof(*header));
+	memcpy(at + SHARE_BLOCK_FIXED, header, sizeof(*header));
+	share_block_encode((struct share_block){ lent->number, (uint32_t)call->block_size }, at);
+	return server_send(call->server, call->share->index, SHARE_BLOCK, SHARE_BLOCK_FIXED + size);
+}
+
+static int reply(struct call *call, int result, const struct share_block *lent)
 {
 	struct fuse_out_header header = {
 		.len = (uint32_t)(sizeof(header) + (result < 0 ? 0 : call->out_size)),
@@ -179,11 +192,32 @@ static int reply(struct call *call, int result)
 		.unique = call->in->unique,
 	};
 
+	if (result < 0)
+		call->block_size = 0;
+	header.len += (uint32_t)call->block_size;
+	if (lent)
+		return reply_block(call, &header, lent);
 	memcpy(call->server->out + SHARE_HEADER_SIZE, &header, sizeof(header));
 	return server_send(call->server, call->share->index, SHARE_FUSE, header.len);
 }
 
-int fs_request(struct share *share, const uint8_t *data, size_t size)
+/* The data of a WRITE, where the guest may still write: it is passed on and not looked at. */
+static int take_block(struct call *call, const struct share_block *lent)
+{
+	if (!lent)
+		return 0;
+	call->block = call->server->blocks + (size_t)lent->number * SHARE_BLOCK_SIZE;
+	if (!lent->size)
+		return 0;
+	if (call->in->opcode != FUSE_WRITE || call->data_size)
+		return -EINVAL;
+	call->data = call->block;
+	call->data_size = lent->size;
+	return 0;
+}
+
+int fs_request(struct share *share, const uint8_t *data, size_t size,
+	       const struct share_block *block)
 {
 	uint64_t fixed[FIXED_MAX / 8];
 	struct fuse_in_header in;
@@ -194,7 +228,7 @@ int fs_request(struct share *share, const uint8_t *data, size_t size)
 	if (size < sizeof(in))
 		return -EPROTO;
 	memcpy(&in, data, sizeof(in));
-	if (in.len != size)
+	if (in.len != size + (block ? block->size : 0))
 		return -EPROTO;
 	call.out = share->server->out + SHARE_HEADER_SIZE + sizeof(struct fuse_out_header);
 	call.echo = in.pid == share->server->echo_task;
@@ -206,9 +240,11 @@ int fs_request(struct share *share, const uint8_t *data, size_t size)
 		if (node)
 			fs_use(node);
 		if (r == 0)
+			r = take_block(&call, block);
+		if (r == 0)
 			r = operations[in.opcode].run(&call);
 		if (node)
 			fs_unuse(share, node);
 	}
-	return r == CALL_NO_REPLY ? 0 : reply(&call, r);
+	return r == CALL_NO_REPLY ? 0 : reply(&call, r, block);
 }

@@ -67,13 +67,18 @@ struct share_server {
 	size_t note_first, note_count, note_sent;
 	uint8_t *in; /* owned */
 	size_t in_start, in_end;
-	uint8_t *out; /* owned: one frame */
+	uint8_t *out;    /* owned: one frame */
+	uint8_t *unsent; /* owned: frames that are not yet on their way */
+	size_t unsent_size;
+	uint8_t *blocks; /* mapped: SHARE_BLOCKS; NULL: there are none. The guest's, too */
 };
 
 /* fs.c */
 
-/* Carries out one request of the guest and answers it. -EPROTO when it is none. */
-int fs_request(struct share *share, const uint8_t *data, size_t size);
+/* Carries out one request of the guest and answers it. -EPROTO when it is none. block is what the
+ * guest has lent; NULL: nothing. */
+int fs_request(struct share *share, const uint8_t *data, size_t size,
+	       const struct share_block *block);
 
 /* call.c */
 
@@ -118,7 +123,8 @@ int state_read(struct share_server *server);
 
 /* server.c */
 
-/* Sends server->out, of whose payload size bytes are filled in. */
+/* Sends server->out, of whose payload size bytes are filled in; at the latest with server_flush. */
 int server_send(struct share_server *server, uint16_t share, uint16_t type, size_t size);
+int server_flush(struct share_server *server);
 
 #endif

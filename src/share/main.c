@@ -32,6 +32,11 @@ int main(int argc, char **argv)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	server = share_server_new(SHARE_FD_CHANNEL);
+	if (share_server_set_bulk(server, SHARE_FD_BULK, &err) < 0) {
+		log_error("%s", err.message);
+		return 1;
+	}
+	close(SHARE_FD_BULK);
 	for (int i = 1; i < argc; i++)
 		if (share_server_add(server, SHARE_FD_ROOT + i - 1, str_eq(argv[i], "ro"), &err) <
 		    0) {

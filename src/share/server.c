@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "share/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "proto/bulk.h"
 #include "share/internal.h"
 
 #define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
 #define IN_SIZE (2 * FRAME_MAX)
+#define BLOCKS_SIZE ((size_t)SHARE_BLOCKS * SHARE_BLOCK_SIZE)
+static_assert(BULK_SHARES + BLOCKS_SIZE <= BULK_BYTES, "the blocks are in the memory");
+#define UNSENT_SIZE ((size_t)64 * 1024)
 
 struct share_server *share_server_new(int channel)
 {
@@ -30,6 +36,7 @@ struct share_server *share_server_new(int channel)
 	server->maps = server->own_uid != 0;
 	server->in = xmalloc(IN_SIZE);
 	server->out = xmalloc(FRAME_MAX);
+	server->unsent = xmalloc(UNSENT_SIZE);
 	return server;
 }
 
@@ -51,6 +58,9 @@ struct share_server *share_server_free(struct share_server *server)
 		close(server->events);
 	free(server->in);
 	free(server->out);
+	free(server->unsent);
+	if (server->blocks)
+		munmap(server->blocks, BLOCKS_SIZE);
 	free(server);
 	return NULL;
 }
@@ -58,6 +68,20 @@ struct share_server *share_server_free(struct share_server *server)
 void share_server_limit(struct share_server *server, size_t names)
 {
 	server->nodes.max = names;
+}
+
+int share_server_set_bulk(struct share_server *server, int fd, struct err *err)
+{
+	void *at =
+		mmap(NULL, BLOCKS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)BULK_SHARES);
+	struct stat st;
+
+	if (at == MAP_FAILED)
+		return err_set(err, -errno, "cannot map the memory of copies: %m");
+	server->blocks = at;
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size < BULK_BYTES)
+		return err_set(err, -EINVAL, "the memory of copies is too small");
+	return 0;
 }
 
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err)
@@ -102,8 +126,27 @@ int server_send(struct share_server *server, uint16_t share, uint16_t type, size
 {
 	struct share_header header = { (uint32_t)size, share, type };
 
+	int r = 0;
+
 	share_header_encode(&header, server->out);
-	return fd_write_all(server->channel, server->out, SHARE_HEADER_SIZE + size);
+	size += SHARE_HEADER_SIZE;
+	if (server->unsent_size + size > UNSENT_SIZE)
+		r = server_flush(server);
+	if (r == 0 && size > UNSENT_SIZE)
+		return fd_write_all(server->channel, server->out, size);
+	if (r == 0) {
+		memcpy(server->unsent + server->unsent_size, server->out, size);
+		server->unsent_size += size;
+	}
+	return r;
+}
+
+int server_flush(struct share_server *server)
+{
+	size_t size = server->unsent_size;
+
+	server->unsent_size = 0;
+	return size ? fd_write_all(server->channel, server->unsent, size) : 0;
 }
 
 static int take_hello(struct share_server *server, const uint8_t *data, size_t size)
@@ -155,6 +198,17 @@ static int take_go(struct share_server *server)
 	return server_send(server, 0, SHARE_GO, 0);
 }
 
+static int take_block(struct share *share, const uint8_t *payload, size_t size)
+{
+	const struct share_server *server = share->server;
+	struct share_block block;
+
+	if (!server->has_hello || server->still || !server->blocks || size < SHARE_BLOCK_FIXED ||
+	    !share_block_decode(payload, &block))
+		return -EPROTO;
+	return fs_request(share, payload + SHARE_BLOCK_FIXED, size - SHARE_BLOCK_FIXED, &block);
+}
+
 static int take_frame(struct share_server *server, const struct share_header *header,
 		      const uint8_t *payload)
 {
@@ -172,7 +226,9 @@ static int take_frame(struct share_server *server, const struct share_header *he
 	case SHARE_FUSE:
 		if (!server->has_hello || server->still)
 			return -EPROTO;
-		return fs_request(&server->shares[header->share], payload, header->length);
+		return fs_request(&server->shares[header->share], payload, header->length, NULL);
+	case SHARE_BLOCK:
+		return take_block(&server->shares[header->share], payload, header->length);
 	case SHARE_DONE:
 		if (header->length != sizeof(uint32_t))
 			return -EPROTO;
@@ -195,6 +251,8 @@ static int parse(struct share_server *server)
 			break;
 		server->in_start += SHARE_HEADER_SIZE + header.length;
 		r = take_frame(server, &header, at + SHARE_HEADER_SIZE);
+		if (r == 0) /* what comes next may take long */
+			r = server_flush(server);
 		if (r < 0)
 			return r;
 	}
@@ -241,6 +299,8 @@ int share_server_turn(struct share_server *server, int timeout_ms)
 	if (r > 0) {
 		int sent = answer_quiet(server);
 
+		if (sent == 0)
+			sent = server_flush(server);
 		r = sent < 0 ? sent : r;
 	}
 	return r;

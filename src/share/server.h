@@ -35,10 +35,12 @@
 
 #include "base/err.h"
 
-/* Descriptors of the program: the channel, the state, then the roots (O_PATH) in order. */
+/* Descriptors of the program: the channel, the state, the memory of proto/bulk.h, then the roots
+ * (O_PATH) in order. */
 #define SHARE_FD_CHANNEL 3
 #define SHARE_FD_STATE 4
-#define SHARE_FD_ROOT 5
+#define SHARE_FD_BULK 5
+#define SHARE_FD_ROOT 6
 
 struct share_server;
 
@@ -48,6 +50,8 @@ struct share_server *share_server_free(struct share_server *server);
 /* How many names, of all shares together, the guest may know at a time (NODE_COUNT_MAX if not
  * said). What would be one more is answered with ENFILE. */
 void share_server_limit(struct share_server *server, size_t names);
+/* fd, borrowed: the memory of proto/bulk.h, whose size does not change. */
+int share_server_set_bulk(struct share_server *server, int fd, struct err *err);
 /* Takes root_fd: a directory or a file. */
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err);
 /* Takes fd, a file: the state that another server has left there is taken over, if it is not

@@ -92,7 +92,7 @@ static int confine(const char *program, const struct roots *roots, struct err *e
 	return fd == -ENOSYS ? 0 : fd;
 }
 
-static int spawn(const char *program, const struct roots *roots, int channel, int state,
+static int spawn(const char *program, const struct roots *roots, int channel, int state, int bulk,
 		 const char *log_path, pid_t *ret_pid, struct err *err)
 {
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -101,12 +101,13 @@ static int spawn(const char *program, const struct roots *roots, int channel, in
 	AUTO_CLOSE int landlock = confine(program, roots, err);
 	const char *argv[SHARE_COUNT_MAX + 2] = { program };
 	char *environment[] = { NULL };
-	struct proc_fd fds[5 + SHARE_COUNT_MAX] = {
+	struct proc_fd fds[6 + SHARE_COUNT_MAX] = {
 		{ nothing, 0 },
 		{ nothing, 1 },
 		{ log >= 0 ? log : nothing, 2 },
 		{ channel, SHARE_FD_CHANNEL },
 		{ state, SHARE_FD_STATE },
+		{ bulk, SHARE_FD_BULK },
 	};
 
 	if (landlock < 0)
@@ -114,14 +115,14 @@ static int spawn(const char *program, const struct roots *roots, int channel, in
 	if (landlock == 0)
 		landlock = -1; /* not on this kernel */
 	for (size_t i = 0; i < roots->count; i++) {
-		fds[5 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
+		fds[6 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
 		argv[1 + i] = roots->read_only[i] ? "ro" : "rw";
 	}
 	const struct proc_spec spec = {
 		.argv = (char *const *)argv,
 		.environment = environment,
 		.fds = fds,
-		.fd_count = 5 + roots->count,
+		.fd_count = 6 + roots->count,
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,
@@ -157,7 +158,7 @@ int shares_save(int state_fd, const char *directory, struct err *err)
 	return r < 0 ? err_set(err, r, "cannot write '%s': %m", path) : 0;
 }
 
-int shares_start(const struct launch *launch, const struct container_config *config,
+int shares_start(const struct launch *launch, const struct container_config *config, int bulk,
 		 const char *log_path, struct shares *ret_shares, struct err *err)
 {
 	CLEANUP(roots_release) struct roots roots = { 0 };
@@ -176,7 +177,8 @@ int shares_start(const struct launch *launch, const struct container_config *con
 		return r;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(launch->share_server, &roots, theirs, state, log_path, &ret_shares->pid, err);
+	r = spawn(launch->share_server, &roots, theirs, state, bulk, log_path, &ret_shares->pid,
+		  err);
 	if (r < 0)
 		return r;
 	ret_shares->channel = TAKE_FD(ours);

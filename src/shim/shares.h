@@ -25,9 +25,9 @@ struct shares {
 };
 
 /* Starts the server for the shares of a container, confined to them; it goes on with what was saved
- * if launch names a saved machine. *ret_shares is left alone when there are no shares. Its messages
- * are appended to the file log_path. */
-int shares_start(const struct launch *launch, const struct container_config *config,
+ * if launch names a saved machine. bulk: the memory that much data passes through. *ret_shares is
+ * left alone when there are no shares. Its messages are appended to the file log_path. */
+int shares_start(const struct launch *launch, const struct container_config *config, int bulk,
 		 const char *log_path, struct shares *ret_shares, struct err *err);
 /* Keeps the state in directory: the guest stands still. */
 int shares_save(int state_fd, const char *directory, struct err *err);
