@@ -6,6 +6,7 @@ bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
 bats_load_library bats-file
+load processes
 
 setup() {
 	vm_setup
@@ -50,16 +51,6 @@ ends() {
 	assert_equal "$status" "$1"
 }
 
-# Processes of hull and its machines that work in our state (or in the one below DIR).
-hull_processes() {
-	local dir=${1:-$HULL_TEST_DIR} pid
-	for pid in $(pgrep -x 'hull.*|qemu-system.*'); do
-		if grep -qsF "$dir/" "/proc/$pid/cmdline" "/proc/$pid/environ"; then
-			echo "$pid"
-		fi
-	done
-}
-
 # The pid of a container's shim, or of its machine.
 shim_of() {
 	pgrep -f "hull-shim $(uuid_of "$1")"
@@ -70,11 +61,12 @@ machine_of() {
 }
 
 uuid_of() {
-	local pid_dir
-	for pid_dir in "$HULL_ROOT"/containers/*/; do
-		pid_dir=${pid_dir%/}
-		if [[ $(hull ls -aq --filter "id=${pid_dir##*/}") == "$1" ]]; then
-			echo "${pid_dir##*/}"
+	local dir
+	for dir in "$HULL_ROOT"/containers/*/; do
+		dir=${dir%/}
+		if [[ $(hull ls -aq --filter "id=${dir##*/}") == "$1" ]]; then
+			echo "${dir##*/}"
+			return
 		fi
 	done
 }
@@ -82,14 +74,6 @@ uuid_of() {
 # state_of CONTAINER
 state_of() {
 	hull inspect "$1" | jq -r '.[0].status.state'
-}
-
-# Waits for processes that are not our children.
-wait_for_end() {
-	local pid
-	for pid; do
-		timeout 60 tail --pid="$pid" -f /dev/null
-	done
 }
 
 # soon COMMAND...: tries until it succeeds, for what tells nobody when it happens.
@@ -110,10 +94,21 @@ logged() {
 	timeout 60 grep -q -m 1 -e "$2" < <(exec timeout 60 "$HULL" logs -f "$1" 2>&1)
 }
 
+# The process of a network stays for two seconds when its last member has gone, and so does its helper. In the state that
+# all tests have in common nobody waits for that: the next test may go on with it, and the suite's end looks.
+leftovers() {
+	local pid
+	for pid in $(hull_processes); do
+		if [[ $HULL_TEST_DIR != "$HULL_TEST_COMMON" || $(ps -o comm= -p "$pid") != hull-@(netd|resolv) ]]; then
+			echo "$pid"
+		fi
+	done
+}
+
 # What a shim still clears away when its client has gone on is waited for.
 assert_nothing_left() {
 	local pids
-	pids=$(hull_processes)
+	pids=$(leftovers)
 	# shellcheck disable=SC2086
 	wait_for_end $pids || fail "still there: $(ps -o pid=,args= -p "${pids//$'\n'/,}" | cut -c 1-200)"
 	run ls -A "$HULL_ROOT/containers"
