@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/hash.h"
 
-#include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 uint64_t hash_fnv1a(uint64_t hash, const void *data, size_t size)
 {
@@ -123,30 +120,6 @@ void hash_hex(const uint8_t *data, size_t size, char *out)
 	}
 	out[2 * size] = '\0';
 }
-
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-/* An input does the same each time. */
-void hash_random(void *data, size_t size)
-{
-	memset(data, 0x5a, size);
-}
-#else
-void hash_random(void *data, size_t size)
-{
-	uint8_t *p = data;
-
-	while (size > 0) {
-		ssize_t n = getrandom(p, size, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			abort();
-		p += n;
-		size -= (size_t)n;
-	}
-}
-#endif
 
 void hash_uuid(char out[HASH_UUID_LENGTH + 1])
 {
