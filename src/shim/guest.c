@@ -95,6 +95,7 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	struct msg_stats stats;
 	struct msg_top top;
 
+	shim->guest_heard++;
 	switch (type) {
 	case MSG_SESSION_DONE:
 		shim_event(shim, EVENT_READY);
@@ -144,6 +145,7 @@ static void guest_data(void *ctx, uint32_t stream, const uint8_t *data, size_t s
 {
 	struct shim *shim = ctx;
 
+	shim->guest_heard++;
 	if (sockets_owns(stream))
 		sockets_data(socket_relays_sockets(shim->socket_relays), stream, data, size);
 	else
@@ -174,6 +176,7 @@ static void guest_writable(void *ctx, uint32_t stream)
 {
 	struct shim *shim = ctx;
 
+	shim->guest_heard++;
 	if (sockets_owns(stream))
 		sockets_writable(socket_relays_sockets(shim->socket_relays), stream);
 	else

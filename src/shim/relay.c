@@ -360,7 +360,8 @@ void relay_started(struct shim *shim, uint32_t id)
 	for (struct client *client = shim->clients; client; client = client->next) {
 		if (client->process != process || client->dead)
 			continue;
-		client->due_ms = 0;
+		if (!client->copies)
+			client->due_ms = 0;
 		server_send(client, CTL_STARTED, NULL);
 	}
 	pump_inputs(process);

@@ -120,6 +120,26 @@ void server_expect_start(struct client *client)
 	expect(client, client->shim->answer_ms * SHIM_START_ANSWERS);
 }
 
+void server_expect_signs_of_life(struct client *client)
+{
+	client->heard = client->shim->guest_heard;
+	client->pinged = false;
+	expect(client, client->shim->answer_ms);
+}
+
+/* False when its guest is silent, though asked. A copy may have nothing to say for long: of a large
+ * tree in which nothing has changed, or while its client does not read. */
+static bool is_alive(struct client *client)
+{
+	struct shim *shim = client->shim;
+
+	if (client->heard == shim->guest_heard && client->pinged)
+		return false;
+	client->heard = shim->guest_heard;
+	client->pinged = true;
+	return mux_send_control(shim->guest, MSG_PING, NULL, 0) == 0;
+}
+
 /* A machine that was put on hold in between has its time again when it goes on. */
 static bool is_on_hold(const struct shim *shim)
 {
@@ -135,6 +155,14 @@ static void on_answers_due(void *ctx)
 		if (client->dead || !client->due_ms || client->due_ms > now_ms)
 			continue;
 		if (is_on_hold(shim)) {
+			client->due_ms = now_ms + shim->answer_ms;
+			continue;
+		}
+		if (client->copies && !client->process) {
+			client->due_ms = 0; /* it has ended; its client still reads */
+			continue;
+		}
+		if (client->copies && shim->guest && is_alive(client)) {
 			client->due_ms = now_ms + shim->answer_ms;
 			continue;
 		}
@@ -247,6 +275,7 @@ static int on_copy(struct client *client, const uint8_t *data, size_t size)
 	relay_attach(relay_add(shim, copy.id,
 			       copy.op == MSG_COPY_WRITE || copy.lane ? MSG_PROCESS_STDIN : 0),
 		     client, CTL_ATTACH_INPUT | CTL_ATTACH_OUTPUT, true);
+	server_expect_signs_of_life(client);
 	return mux_send_control(shim->guest, MSG_COPY, out.text, out.length);
 }
 

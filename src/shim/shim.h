@@ -129,6 +129,7 @@ struct shim {
 	struct loop_source *reaper;  /* frees dead clients outside their callbacks */
 	struct loop_source *answers; /* fires when the guest owes one for too long */
 	uint32_t answer_ms;          /* how long that is: SHIM_ANSWER_MS */
+	uint64_t guest_heard;        /* how often the guest has said anything */
 	int listener;                /* owned; -1 */
 	struct loop_source *listener_source;
 };
@@ -255,6 +256,9 @@ void server_close(struct shim *shim);
  * time that the machine is on hold does not count. */
 void server_expect_answer(struct client *client);
 void server_expect_start(struct client *client);
+/* Of a copy, from its begin to its end: that the guest says something now and then, be it that it
+ * is alive. How long the copy takes does not matter, nor whether its client reads. */
+void server_expect_signs_of_life(struct client *client);
 /* False, and the client has been told, unless there is a guest that answers. */
 bool server_is_answering(struct client *client);
 
@@ -275,6 +279,8 @@ struct client {
 	struct sbuf held_copy; /* what it asked for before the machine was ready */
 	bool wants_saved;
 	bool wants_interface; /* told when the guest has changed its interfaces */
+	uint64_t heard;       /* of a copy: shim->guest_heard when it was looked at last */
+	bool pinged;          /* and the guest was asked for a sign of life then */
 	uint64_t due_ms; /* monotonic: when it is told that the guest does not answer; 0: never */
 	/* attachment */
 	struct process *process; /* borrowed; NULL: none */

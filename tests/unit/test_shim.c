@@ -775,6 +775,86 @@ static void test_an_exec_that_has_started_has_no_deadline(void **state)
 	stage_close(&stage);
 }
 
+static pid_t start_copy(const struct stage *stage, const char *output, uint32_t *ret_id)
+{
+	AUTO_SBUF struct sbuf payload = { 0 };
+	struct msg_copy copy;
+	pid_t client;
+	size_t n;
+
+	msg_copy_encode(&(struct msg_copy){ .id = 9, .op = MSG_COPY_READ, .path = "/f" }, &payload);
+	client = start_client(client_connect(stage->root, UUID, NULL), CTL_COPY, &payload, output);
+	n = guest_receive(stage, 0, MSG_COPY, buffer, sizeof(buffer));
+	assert_int_equal(msg_copy_decode(buffer, n, &copy), 0);
+	*ret_id = copy.id;
+	return client;
+}
+
+/* Whether it has begun does not matter: a guest that says nothing, though it is asked to, has given
+ * up the copy. It is killed in case it wakes up. */
+static void test_a_copy_of_a_silent_guest_ends(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	struct stage stage;
+
+	paper_answer_ms = 20;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	for (int begun = 0; begun < 2; begun++) {
+		AUTO_FREE char *text = NULL;
+		struct msg_signal signal;
+		uint32_t id;
+		pid_t client = start_copy(&stage, output, &id);
+		size_t n;
+
+		if (begun)
+			guest_started(&stage, id);
+		guest_receive(&stage, 0, MSG_PING, buffer, sizeof(buffer));
+		text = client_output(client, output);
+		assert_non_null(strstr(text, SILENCE_TOLD));
+		n = guest_receive(&stage, 0, MSG_SIGNAL, buffer, sizeof(buffer));
+		assert_int_equal(msg_signal_decode(buffer, n, &signal), 0);
+		assert_int_equal(signal.process, id);
+		assert_int_equal(signal.signal, SIGKILL);
+	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* One that says that it is alive may take as long as it likes. Where this test is slower than the
+ * time for an answer, it tries again. */
+static void test_a_copy_of_a_guest_that_lives_goes_on(void **state)
+{
+	AUTO_FREE char *output = path_join(*state, "out");
+	bool was_late = true;
+	struct stage stage;
+
+	paper_answer_ms = 50;
+	start_detached(&stage, *state);
+	paper_answer_ms = SHIM_ANSWER_MS;
+	for (int i = 0; i < 100 && was_late; i++) {
+		AUTO_FREE char *text = NULL;
+		uint32_t id;
+		pid_t client = start_copy(&stage, output, &id);
+
+		guest_started(&stage, id);
+		for (int said = 0; said < 10; said++) {
+			guest_send(&stage, 0, MSG_PONG, NULL, 0);
+			assert_int_equal(poll(NULL, 0, 30), 0);
+		}
+		guest_exited(&stage, id, 3);
+		text = client_output(client, output);
+		was_late = strstr(text, SILENCE_TOLD);
+		if (!was_late)
+			assert_string_equal(text, "|0|3|");
+	}
+	assert_false(was_late);
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
 /* What `network connect` does to the store. */
 static void add_to_network(const struct stage *stage, const char *name)
 {
@@ -1451,6 +1531,8 @@ int main(void)
 		TEST_IN_DIR(test_who_asks_a_silent_guest_is_told),
 		TEST_IN_DIR(test_an_exec_that_does_not_start_is_told_and_killed),
 		TEST_IN_DIR(test_an_exec_that_has_started_has_no_deadline),
+		TEST_IN_DIR(test_a_copy_of_a_silent_guest_ends),
+		TEST_IN_DIR(test_a_copy_of_a_guest_that_lives_goes_on),
 		TEST_IN_DIR(test_a_guest_that_does_not_join_leaves_the_network),
 		TEST_IN_DIR(test_suspend),
 		TEST_IN_DIR(test_a_suspend_that_fails_leaves_it_running),
