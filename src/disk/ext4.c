@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "disk/ext4_groups.h"
 
 #define OUTPUT_MAX 65536
 #define LARGE (64ull << 30)
@@ -136,6 +137,15 @@ int ext4_check(const struct ext4_options *options, struct err *err)
 	return 0;
 }
 
+static int settle_groups(const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot open '%s': %m", path);
+	return ext4_groups_settle(fd, err);
+}
+
 static int sync_and_rename(const char *from, const char *to, struct err *err)
 {
 	AUTO_CLOSE int fd = open(from, O_RDWR | O_CLOEXEC);
@@ -156,6 +166,8 @@ int ext4_make(const char *path, const struct ext4_options *options, struct err *
 	r = make_file_system(temporary, options, err);
 	if (r == 0)
 		r = fill_root(temporary, options, err);
+	if (r == 0)
+		r = settle_groups(temporary, err);
 	if (r == 0)
 		r = sync_and_rename(temporary, path, err);
 	if (r < 0)

@@ -68,7 +68,8 @@ static int mount_scratch(const char *serial, struct err *err)
 	r = disk_find(serial, disk, err);
 	if (r < 0)
 		return r;
-	if (mount(disk, SCRATCH, "ext4", MS_NOATIME, "discard,noinit_itable") < 0)
+	if (mount(disk, SCRATCH, "ext4", MS_NOATIME,
+		  "discard,noinit_itable,no_prefetch_block_bitmaps") < 0)
 		return err_set(err, -errno, "cannot mount the scratch disk '%s': %m", serial);
 	return 0;
 }

@@ -238,7 +238,8 @@ static void fill_volume(const struct mount_config *mount, const struct launch_vo
 	sbuf_addf(source, "slot%u", volume->slot);
 	if (!fill)
 		sbuf_add(options, "ext4,");
-	sbuf_add(options, "noatime,discard,noinit_itable,errors=remount-ro");
+	sbuf_add(options,
+		 "noatime,discard,noinit_itable,no_prefetch_block_bitmaps,errors=remount-ro");
 	if (volume->journal && !volume->read_only)
 		sbuf_addf(options, ",data=%s", volume->journal);
 	msg->type = fill ? MSG_MOUNT_VOLUME : MSG_MOUNT_BLOCK;

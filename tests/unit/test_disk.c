@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "disk/ext4_groups.h"
 #include "disk/index.h"
 #include "disk/layer.h"
 #include "disk/merge.h"
@@ -733,9 +734,52 @@ static void test_volume_disks(void **state)
 	assert_int_equal(volume_disk_create(templates, "/nonexistent", 0, 0, &err), -EINVAL);
 }
 
+static size_t count_of(const char *text, const char *word)
+{
+	size_t count = 0;
+
+	for (; (text = strstr(text, word)); text += strlen(word))
+		count++;
+	return count;
+}
+
+/* All groups but the first ones count as initialised, without a block more. */
+static void test_block_groups(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "disk");
+	const char *const dump[] = { "/usr/sbin/dumpe2fs", path, NULL };
+	const char *const check[] = { "/usr/sbin/e2fsck", "-fn", path, NULL };
+	const uint64_t size_bytes = 20001ull << 20; /* the last of 157 groups is not whole */
+	AUTO_FREE char *groups = NULL;
+	AUTO_FREE char *output = NULL;
+	struct err err = { 0 };
+	struct stat st;
+
+	if (volume_disk_create(*state, path, size_bytes, 0, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(proc_output((char *const *)check, true, 65536, &output, NULL), 0);
+	assert_int_equal(proc_output((char *const *)dump, true, 1 << 20, &groups, NULL), 0);
+	assert_int_equal(count_of(groups, ": (Blocks "), 157);
+	assert_in_range(count_of(groups, "BLOCK_UNINIT"), 1, EXT4_GROUPS_LEFT);
+	assert_non_null(strstr(strstr(groups, "\nGroup 100:"), "32768 free blocks"));
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_blocks < 4096);
+}
+
+static void test_block_groups_of_others(void **state)
+{
+	AUTO_FREE char *path = path_join(*state, "disk");
+	struct err err = { 0 };
+
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(ext4_groups_settle(fd, &err), -EPIPE);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(ext4_groups_settle(fd, &err), -EBADMSG);
+}
+
 static void test_scratch_damaged_template(void **state)
 {
-	AUTO_FREE char *template = path_join(*state, "ext4-v2-16M-j4-overlay.img");
+	AUTO_FREE char *template = path_join(*state, "ext4-v3-16M-j4-overlay.img");
 	AUTO_FREE char *path = path_join(*state, "disk");
 	struct err err = { 0 };
 
@@ -766,6 +810,8 @@ int main(void)
 		TEST_IN_DIR(test_descriptor),
 		TEST_IN_DIR(test_scratch),
 		TEST_IN_DIR(test_volume_disks),
+		TEST_IN_DIR(test_block_groups),
+		TEST_IN_DIR(test_block_groups_of_others),
 		TEST_IN_DIR(test_scratch_damaged_template),
 	};
 
