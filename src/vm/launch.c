@@ -43,8 +43,10 @@ static const char *const fixed_args[] = {
 	"migration.send-configuration=off",
 	"-global",
 	"migration.store-global-state=off",
+	/* Ports 1 and 2; 0 would be a console. The guest makes two queues for each that there may
+	 * be, and each restore reads the state of each of them in the guest's memory. */
 	"-device",
-	"virtio-serial-device,id=vser",
+	"virtio-serial-device,id=vser,max_ports=3",
 	"-device",
 	"virtserialport,chardev=agent,name=agent,bus=vser.0",
 	"-device",

@@ -17,7 +17,7 @@
 #include "vm/template_key.h"
 #include "vm/template_ram.h"
 
-#define FORMAT 1
+#define FORMAT 2
 #define DESCRIPTION_MAX (1u << 20)
 #define STATE_MAX (64ll << 20)
 
