@@ -41,7 +41,7 @@ struct dns_server {
 	struct loop *loop; /* borrowed */
 	const struct dns_server_ops *ops;
 	void *ctx;
-	int listener; /* owned */
+	int listener; /* owned; -1: none */
 	struct loop_source *source, *timer;
 	struct dns_connection *connections[CONNECTIONS_MAX]; /* owned */
 };
@@ -148,7 +148,7 @@ static size_t make_place(struct dns_server *server)
 	return oldest;
 }
 
-static void add(struct dns_server *server, int fd, const void *owner)
+void dns_server_add(struct dns_server *server, int fd, const void *owner)
 {
 	size_t place = make_place(server);
 	struct dns_connection *connection = xcalloc(1, sizeof(*connection));
@@ -160,18 +160,6 @@ static void add(struct dns_server *server, int fd, const void *owner)
 	dns_connection_touch(connection);
 	server->connections[place] = connection;
 	loop_arm(server->timer, CHECK_MS);
-}
-
-void dns_server_accept(struct dns_server *server, const void *owner)
-{
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		int fd = sock_accept_any(server->listener, SOCK_NONBLOCK);
-
-		if (fd == -EAGAIN)
-			return;
-		if (fd >= 0)
-			add(server, fd, owner);
-	}
 }
 
 void dns_server_forget(struct dns_server *server, const void *owner)
@@ -216,7 +204,16 @@ void dns_connection_answer(struct dns_connection *connection, size_t size)
 
 static void on_listener(void *ctx, int fd, uint32_t events)
 {
-	dns_server_accept(ctx, NULL);
+	struct dns_server *server = ctx;
+
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int client = sock_accept_any(server->listener, SOCK_NONBLOCK);
+
+		if (client == -EAGAIN)
+			return;
+		if (client >= 0)
+			dns_server_add(server, client, NULL);
+	}
 }
 
 static void on_timer(void *ctx)
@@ -240,7 +237,8 @@ struct dns_server *dns_server_new(struct loop *loop, int listener, const struct 
 	struct dns_server *server = xcalloc(1, sizeof(*server));
 
 	*server = (struct dns_server){ .loop = loop, .listener = listener, .ops = ops, .ctx = ctx };
-	server->source = loop_add_fd(loop, listener, EPOLLIN, on_listener, server);
+	if (listener >= 0)
+		server->source = loop_add_fd(loop, listener, EPOLLIN, on_listener, server);
 	server->timer = loop_add_timer(loop, on_timer, server);
 	return server;
 }
@@ -254,7 +252,8 @@ struct dns_server *dns_server_free(struct dns_server *server)
 			connection_free(server->connections[i]);
 	loop_remove(server->source);
 	loop_remove(server->timer);
-	close(server->listener);
+	if (server->listener >= 0)
+		close(server->listener);
 	free(server);
 	return NULL;
 }

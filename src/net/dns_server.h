@@ -28,12 +28,12 @@ struct dns_server_ops {
 	void (*closed)(void *ctx, struct dns_connection *connection);
 };
 
-/* listener: non-blocking, taken over. */
+/* listener: non-blocking, taken over; -1: none. */
 struct dns_server *dns_server_new(struct loop *loop, int listener, const struct dns_server_ops *ops,
 				  void *ctx);
 struct dns_server *dns_server_free(struct dns_server *server);
-/* Takes all connections that wait now; owner: what dns_connection_owner says of them. */
-void dns_server_accept(struct dns_server *server, const void *owner);
+/* A connection (non-blocking, taken over); owner: what dns_connection_owner says of it. */
+void dns_server_add(struct dns_server *server, int fd, const void *owner);
 /* Ends the connections of an owner. */
 void dns_server_forget(struct dns_server *server, const void *owner);
 

@@ -10,7 +10,7 @@
 #include "net/neighbours.h"
 #include "net/publish.h"
 #include "net/tap.h"
-#include "net/translate.h"
+#include "net/tcp.h"
 #include "net/uplink.h"
 
 #define PORT_DNS 53
@@ -45,6 +45,13 @@ struct gateway *gateway_free(struct gateway *gateway)
 	fragments_free(gateway->fragments);
 	free(gateway);
 	return NULL;
+}
+
+void gateway_ready(void *ctx, struct port *port)
+{
+	const struct gateway *gateway = ctx;
+
+	tcp_stack_resume(gateway->netd->tcp, port);
 }
 
 static bool own4(const struct net_config *config, struct in_addr address)
@@ -146,16 +153,41 @@ static bool local_input(struct gateway *gateway, struct port *from, const struct
 	return false;
 }
 
+static bool is_tcp(const struct packet *packet)
+{
+	return (packet->kind == PACKET_IPV4 || packet->kind == PACKET_IPV6) &&
+	       packet->protocol == IPPROTO_TCP;
+}
+
+static bool is_whole_tcp(const struct packet *packet)
+{
+	return is_tcp(packet) && packet->first && !packet->fragment;
+}
+
+/* False: it is to be refused. */
+static bool pass_out(struct netd *netd, struct port *from, const struct packet *packet)
+{
+	if (!netd->uplink || !guard_egress(&netd->config, packet) ||
+	    neighbours_have(netd->neighbours, packet))
+		return false;
+	if (!is_tcp(packet)) {
+		uplink_input(netd->uplink, from, packet);
+		return true;
+	}
+	/* No system sends TCP in fragments: it knows the MTU. */
+	if (!is_whole_tcp(packet) ||
+	    (packet->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) != PACKET_TCP_SYN)
+		return false;
+	tcp_stack_open(netd->tcp, from, packet);
+	return true;
+}
+
 static void send_out(struct gateway *gateway, struct port *from, const struct packet *packet)
 {
-	struct netd *netd = gateway->netd;
 	size_t size;
 
-	if (netd->uplink && guard_egress(&netd->config, packet) &&
-	    !neighbours_have(netd->neighbours, packet)) {
-		uplink_input(netd->uplink, from, packet);
+	if (pass_out(gateway->netd, from, packet))
 		return;
-	}
 	/* So that who asks in vain need not wait to know. */
 	port_refuse(from);
 	size = packet_make_refusal(gateway->frame, packet);
@@ -187,15 +219,9 @@ void gateway_input(void *ctx, struct port *from, const struct packet *packet)
 			return;
 		packet = &meant;
 	}
-	switch (translator_from_member(gateway->netd->translator, from, packet, &meant)) {
-	case TRANSLATED:
-		uplink_input(gateway->netd->uplink, from, &meant);
+	if (gateway->netd->tcp && is_whole_tcp(packet) &&
+	    tcp_stack_input(gateway->netd->tcp, from, packet))
 		return;
-	case TRANSLATE_DONE:
-		return;
-	case TRANSLATE_NOT:
-		break;
-	}
 	if (!publisher_reply(gateway->netd->publisher, from, packet) &&
 	    !local_input(gateway, from, packet))
 		send_out(gateway, from, packet);

@@ -17,6 +17,8 @@ void gateway_forget(struct gateway *gateway, const struct port *port);
 void gateway_input(void *ctx, struct port *from, const struct packet *packet);
 /* The switch's switch_tap_fn. */
 bool gateway_tap_passes(void *ctx, bool from_tap, const struct packet *packet);
+/* The switch's switch_ready_fn. */
+void gateway_ready(void *ctx, struct port *port);
 /* The MAC of whoever has the address: a member, or the gateway for its own. NULL for nobody. */
 const uint8_t *gateway_mac_of4(const struct netd *netd, struct in_addr address);
 const uint8_t *gateway_mac_of6(const struct netd *netd, const struct in6_addr *address);

@@ -98,14 +98,6 @@ static bool to_dns_over_tcp(const struct packet *packet)
 	       packet->destination_port == PORT_DNS;
 }
 
-/* libslirp maps published connections of loopback clients to the gateway's address: the answers
- * to them go there. What opens a connection does not. */
-static bool answers_published(const struct packet *packet)
-{
-	return packet->first && packet->protocol == IPPROTO_TCP &&
-	       (packet->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) != PACKET_TCP_SYN;
-}
-
 static bool within(uint32_t address, uint32_t network, unsigned prefix)
 {
 	return (address ^ network) >> (32 - prefix) == 0;
@@ -116,7 +108,7 @@ static bool egress4(const struct net_config *config, const struct packet *packet
 	uint32_t to = ntohl(packet->destination4.s_addr);
 
 	if (same4(packet->destination4, config->gateway))
-		return to_host_ports(config, packet) || answers_published(packet);
+		return to_host_ports(config, packet);
 	if (same4(packet->destination4, config->names))
 		return to_dns_over_tcp(packet);
 	return !config_in_subnet(config, packet->destination4) &&
@@ -133,7 +125,9 @@ static bool egress6(const struct net_config *config, const struct packet *packet
 	if (!config->has6)
 		return false;
 	if (same6(to, &config->gateway6))
-		return to_host_ports(config, packet) || answers_published(packet);
+		return to_host_ports(config, packet);
+	if (same6(to, &config->names6))
+		return to_dns_over_tcp(packet);
 	/* ::/96 holds unspecified, loopback and the old form of IPv4 addresses. */
 	return !config_in_subnet6(config, to) && !IN6_IS_ADDR_V4MAPPED(to) &&
 	       !IN6_IS_ADDR_V4COMPAT(to) && !IN6_IS_ADDR_UNSPECIFIED(to) &&
@@ -143,8 +137,6 @@ static bool egress6(const struct net_config *config, const struct packet *packet
 
 bool guard_egress(const struct net_config *config, const struct packet *packet)
 {
-	if (packet->first && packet->protocol == IPPROTO_TCP && packet->tcp_flags & PACKET_TCP_URG)
-		return false;
 	if (packet->first && packet->protocol == IPPROTO_UDP &&
 	    (packet->destination_port == PORT_TFTP || packet->destination_port == PORT_DHCP_SERVER))
 		return false;

@@ -16,7 +16,7 @@
 #include "net/names.h"
 #include "net/publish.h"
 #include "net/tap.h"
-#include "net/translate.h"
+#include "net/tcp.h"
 #include "net/uplink.h"
 #include "net/wire.h"
 
@@ -46,7 +46,7 @@ static void member_free(struct member *member)
 		publisher_remove(member->members->netd->publisher, member->port);
 		names_forget(member->members->netd->names, member->port);
 		gateway_forget(member->members->netd->gateway, member->port);
-		translator_forget(member->members->netd->translator, member->port);
+		tcp_stack_forget(member->members->netd->tcp, member->port);
 	}
 	switch_remove(member->port);
 	loop_remove(member->source);

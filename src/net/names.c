@@ -14,7 +14,7 @@
 struct names {
 	struct netd *netd;         /* borrowed */
 	struct resolver *resolver; /* owned */
-	struct names_tcp *tcp;     /* owned; NULL: none */
+	struct names_tcp *tcp;     /* owned */
 };
 
 static const char *const host_names[] = {
@@ -159,27 +159,24 @@ void names_input(struct names *names, struct port *from, const struct packet *pa
 		resolver_relay(names->resolver, &asker, message, size);
 }
 
-void names_accept(struct names *names, const struct port *from)
+int names_connect(struct names *names, const struct port *from)
 {
-	if (names->tcp)
-		names_tcp_accept(names->tcp, from);
+	return names_tcp_connect(names->tcp, from);
 }
 
 void names_forget(struct names *names, const struct port *port)
 {
 	resolver_forget(names->resolver, port);
-	if (names->tcp)
-		names_tcp_forget(names->tcp, port);
+	names_tcp_forget(names->tcp, port);
 }
 
-struct names *names_new(struct netd *netd, int tcp_listener)
+struct names *names_new(struct netd *netd)
 {
 	struct names *names = xcalloc(1, sizeof(*names));
 
 	names->netd = netd;
 	names->resolver = resolver_new(netd);
-	if (tcp_listener >= 0)
-		names->tcp = names_tcp_new(netd, names->resolver, tcp_listener);
+	names->tcp = names_tcp_new(netd, names->resolver);
 	return names;
 }
 

@@ -3,7 +3,8 @@
  * The name server of a network. It answers for its members' names, with and without the network's
  * domain, for the names of the host, and for addresses of the network; everything else goes on to
  * the host's resolvers, as it is, unless the network is internal. TCP is for answers that are too
- * long for a datagram: it comes in through the uplink and a socket of its own.
+ * long for a datagram: connections end in net/tcp.h, as all do, and go on here by a pair of
+ * sockets.
  */
 #ifndef NET_NAMES_H
 #define NET_NAMES_H
@@ -11,11 +12,11 @@
 #include "net/dns.h"
 #include "net/netd.h"
 
-/* tcp_listener: a listening Unix socket for DNS over TCP, taken over; -1: none. */
-struct names *names_new(struct netd *netd, int tcp_listener);
+struct names *names_new(struct netd *netd);
 struct names *names_free(struct names *names);
-/* Takes what waits at tcp_listener (net/names_tcp.h): connections of that member. */
-void names_accept(struct names *names, const struct port *from);
+/* A connection of a member to the name server: a descriptor that is its other end, or negative
+ * errno. */
+int names_connect(struct names *names, const struct port *from);
 /* A port that is about to go: nothing is answered to it any more. */
 void names_forget(struct names *names, const struct port *port);
 /* A UDP datagram of a member to port 53 of the name server. */

@@ -170,9 +170,14 @@ static int on_question(void *ctx, struct dns_connection *connection, const uint8
 	return r < 0 ? r : 0;
 }
 
-void names_tcp_accept(struct names_tcp *tcp, const struct port *from)
+int names_tcp_connect(struct names_tcp *tcp, const struct port *from)
 {
-	dns_server_accept(tcp->server, from);
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -errno;
+	dns_server_add(tcp->server, fds[0], from);
+	return fds[1];
 }
 
 void names_tcp_forget(struct names_tcp *tcp, const struct port *port)
@@ -180,13 +185,13 @@ void names_tcp_forget(struct names_tcp *tcp, const struct port *port)
 	dns_server_forget(tcp->server, port);
 }
 
-struct names_tcp *names_tcp_new(struct netd *netd, struct resolver *resolver, int listener)
+struct names_tcp *names_tcp_new(struct netd *netd, struct resolver *resolver)
 {
 	static const struct dns_server_ops ops = { .question = on_question, .closed = on_closed };
 	struct names_tcp *tcp = xcalloc(1, sizeof(*tcp));
 
 	*tcp = (struct names_tcp){ .netd = netd, .resolver = resolver };
-	tcp->server = dns_server_new(netd->loop, listener, &ops, tcp);
+	tcp->server = dns_server_new(netd->loop, -1, &ops, tcp);
 	return tcp;
 }
 

@@ -2,7 +2,6 @@
 /* hull-netd: started by whoever joins a network first (net/client.c), never by hand. */
 #include "net/netd.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,7 +12,6 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/sock.h"
 #include "net/confine.h"
 #include "net/gateway.h"
 #include "net/member.h"
@@ -22,13 +20,10 @@
 #include "net/publish.h"
 #include "net/resolv_conf.h"
 #include "net/tap.h"
-#include "net/translate.h"
+#include "net/tcp.h"
 #include "net/uplink.h"
 
 #define CONFIG_MAX (256 * 1024)
-/* By the descriptor of its directory: the path may be longer than an address of a socket. */
-#define NAMES_SOCKET "/proc/self/fd/6/dns"
-static_assert(NETD_FD_DIR == 6, "is in NAMES_SOCKET");
 
 /* Goes on as a child of nobody, so that whoever started it need not wait for it. */
 static void leave_parent(void)
@@ -70,33 +65,28 @@ static void raise_limits(void)
 
 static int run(struct netd *netd, struct err *err)
 {
-	int names_listener = -1;
 	int r = read_config(&netd->config, err);
+	bool more = false;
 
 	if (r < 0)
 		return r;
-	if (!netd->config.internal) {
-		names_listener = sock_listen(NAMES_SOCKET, err);
-		if (names_listener < 0)
-			return names_listener;
-	}
 	if (netd->config.debug)
 		log_init("hull-netd", LOG_LEVEL_DEBUG);
 	netd->resolv_helper = netd->config.internal ? -1 : resolv_conf_start_helper();
 	netd->loop = loop_new();
-	netd->names = names_new(netd, names_listener);
+	netd->names = names_new(netd);
 	if (!netd->config.internal) {
-		netd->uplink = uplink_new(netd, NAMES_SOCKET, err);
+		netd->uplink = uplink_new(netd, err);
 		if (!netd->uplink)
 			return -EINVAL;
-		netd->translator = translator_new(netd);
+		netd->tcp = tcp_stack_new(netd);
 		netd->neighbours = neighbours_new(netd->loop, &netd->config, err);
 		if (!netd->neighbours)
 			return err->code;
 	}
 	netd->gateway = gateway_new(netd);
 	netd->sw = switch_new(netd->loop, &netd->config, gateway_input, gateway_tap_passes,
-			      netd->gateway);
+			      gateway_ready, netd->gateway);
 	netd->publisher = publisher_new(netd);
 	netd->members = members_new(netd, NETD_FD_LISTENER);
 	if (netd->config.tap && tap_new(netd, &netd->tap, err) < 0)
@@ -105,15 +95,17 @@ static int run(struct netd *netd, struct err *err)
 	if (r < 0)
 		return r;
 	log_debug("network=%s up", netd->config.name);
-	while (!netd->done && (r = loop_run_once(netd->loop, -1)) >= 0)
+	while (!netd->done && (r = loop_run_once(netd->loop, more ? 0 : -1)) >= 0) {
 		uplink_sync(netd->uplink);
+		more = tcp_stack_sync(netd->tcp);
+	}
 	/* First of all, so that whoever comes now starts another one. */
 	close(NETD_FD_LISTENER);
 	netd->members = members_free(netd->members);
 	netd->tap = tap_free(netd->tap);
 	netd->publisher = publisher_free(netd->publisher);
+	netd->tcp = tcp_stack_free(netd->tcp);
 	netd->uplink = uplink_free(netd->uplink);
-	netd->translator = translator_free(netd->translator);
 	netd->neighbours = neighbours_free(netd->neighbours);
 	netd->names = names_free(netd->names);
 	netd->sw = switch_free(netd->sw);

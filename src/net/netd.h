@@ -11,16 +11,16 @@ enum {
 	NETD_FD_CONFIG = 3, /* JSON of the network */
 	NETD_FD_LISTENER,   /* listens on run/net/ID/ctl */
 	NETD_FD_LOCK,       /* run/net/ID/lock, held */
-	NETD_FD_DIR,        /* O_PATH of run/net/ID */
+	NETD_FD_DIR,        /* O_PATH of run/net/ID: says whose process this is */
 };
 
 struct gateway;
 struct members;
 struct neighbours;
 struct names;
-struct tap;
 struct publisher;
-struct translator;
+struct tap;
+struct tcp_stack;
 struct uplink;
 
 struct netd {
@@ -36,7 +36,7 @@ struct netd {
 	struct neighbours *neighbours; /* owned; of the uplink */
 	int resolv_helper;             /* net/resolv_conf.h; -1: none */
 	struct uplink *uplink;         /* owned; NULL: an internal network */
-	struct translator *translator; /* owned; NULL: without an uplink, or IPv6 */
+	struct tcp_stack *tcp;         /* owned; NULL: an internal network */
 };
 
 #endif

@@ -7,8 +7,6 @@
 
 #define IPV6_HEADER_SIZE 40
 #define EXTENSIONS_MAX 8 /* of one packet; real ones have one or two */
-#define TCP_HEADER_SIZE 20
-#define TCP_NO_OPERATION 1
 #define ND_OPTION_SOURCE 1
 #define ND_OPTION_TARGET 2
 
@@ -201,23 +199,37 @@ int packet_parse(const uint8_t *frame, size_t size, struct packet *ret_packet)
 	}
 }
 
-/* One's complement sum of bytes, added to sum, not folded. Of at most 64 KiB: no overflow. */
-static uint32_t sum_bytes(uint32_t sum, const uint8_t *data, size_t size)
+/* The sum does not depend on the order of bytes (RFC 1071, 2 B): words as they are, swapped once at
+ * the end. */
+uint32_t packet_sum(uint32_t sum, const uint8_t *data, size_t size)
 {
-	uint64_t wide = sum;
+	uint64_t wide = 0;
+	uint32_t word;
+	uint16_t last = 0;
 
-	for (; size >= 2; data += 2, size -= 2)
-		wide += packet_get16(data);
-	if (size)
-		wide += (uint64_t)data[0] << 8;
-	/* The analyzer thinks of sizes without bytes, which callers do not have. */
-	return (uint32_t)((wide & 0xffffffff) + (wide >> 32)); // NOLINT
-}
-
-static uint16_t sum_fold(uint32_t sum)
-{
+	for (; size >= sizeof(word); data += sizeof(word), size -= sizeof(word)) {
+		memcpy(&word, data, sizeof(word));
+		wide += word;
+	}
+	for (; size >= sizeof(last); data += sizeof(last), size -= sizeof(last)) {
+		memcpy(&last, data, sizeof(last));
+		wide += last;
+	}
+	if (size) {
+		last = 0;
+		memcpy(&last, data, 1);
+		wide += last;
+	}
+	while (wide >> 16)
+		wide = (wide & 0xffff) + (wide >> 16);
+	sum += ntohs((uint16_t)wide);
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static uint16_t complement(uint32_t sum)
+{
 	return (uint16_t)~sum;
 }
 
@@ -258,7 +270,7 @@ static void make_ipv6(uint8_t *ip, size_t payload, uint8_t protocol, uint8_t hop
 /* Of the pseudo header (RFC 8200, 8.1) and what follows the header at ip. */
 static uint16_t checksum6(const uint8_t *ip, size_t size, uint8_t protocol)
 {
-	return sum_fold(sum_bytes((uint32_t)size + protocol, ip + 8, 32 + size));
+	return complement(packet_sum((uint32_t)size + protocol, ip + 8, 32 + size));
 }
 
 size_t packet_make_na(uint8_t *out, const uint8_t mac[ETH_ALEN], const struct in6_addr *sender,
@@ -295,7 +307,7 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet)
 		memcpy(ip + 16, &packet->source4, 4);
 		icmp[0] = 0;
 		packet_put16(icmp + 2, 0);
-		packet_put16(icmp + 2, sum_fold(sum_bytes(0, icmp, size)));
+		packet_put16(icmp + 2, complement(packet_sum(0, icmp, size)));
 		return packet->end;
 	}
 	memcpy(ip + 8, &packet->destination6, 16);
@@ -303,14 +315,14 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet)
 	icmp[0] = 129;
 	/* Only the type changed (by 1 of the high byte): RFC 1624. */
 	request = (uint16_t)~packet_get16(icmp + 2);
-	packet_put16(icmp + 2, sum_fold((uint32_t)request + 0x100));
+	packet_put16(icmp + 2, complement(packet_sum((uint32_t)request + 0x100, NULL, 0)));
 	return packet->end;
 }
 
 void packet_set_checksum4(uint8_t *ip)
 {
 	packet_put16(ip + 10, 0);
-	packet_put16(ip + 10, sum_fold(sum_bytes(0, ip, 20)));
+	packet_put16(ip + 10, complement(packet_sum(0, ip, 20)));
 }
 
 static void make_ipv4(uint8_t *ip, size_t payload, uint8_t protocol, const struct in_addr *source,
@@ -383,9 +395,10 @@ size_t packet_make_refusal(uint8_t *out, const struct packet *packet)
 	size = tcp ? make_reset(transport, packet) : make_unreachable(transport, packet);
 	if (v4) {
 		make_ipv4(ip, size, protocol, &packet->destination4, &packet->source4);
-		packet_put16(transport + (tcp ? 16 : 2),
-			     tcp ? sum_fold(sum_bytes((uint32_t)size + protocol, ip + 12, 8 + size))
-				 : sum_fold(sum_bytes(0, transport, size)));
+		packet_put16(
+			transport + (tcp ? 16 : 2),
+			tcp ? complement(packet_sum((uint32_t)size + protocol, ip + 12, 8 + size))
+			    : complement(packet_sum(0, transport, size)));
 	} else {
 		make_ipv6(ip, size, protocol, 64, &packet->destination6, &packet->source6);
 		packet_put16(transport + (tcp ? 16 : 2), checksum6(ip, size, protocol));
@@ -409,7 +422,7 @@ size_t packet_make_udp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 	packet_put16(udp + 2, target_port);
 	packet_put16(udp + 4, (uint16_t)size);
 	packet_put16(udp + 6, 0);
-	sum = sum_fold(sum_bytes((uint32_t)size + IPPROTO_UDP, ip + 12, 8 + size));
+	sum = complement(packet_sum((uint32_t)size + IPPROTO_UDP, ip + 12, 8 + size));
 	packet_put16(udp + 6, sum ? sum : 0xffff); /* 0 would say that there is none */
 	return ETH_HLEN + 20 + size;
 }
@@ -435,75 +448,20 @@ size_t packet_make_udp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 	return ETH_HLEN + IPV6_HEADER_SIZE + size;
 }
 
-/* The sum of what a segment's checksum covers besides itself and its length: addresses and ports.
- */
-static uint32_t sum_ends(const uint8_t *addresses, size_t addresses_size, const uint8_t *tcp)
+size_t packet_make_ip4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+		       const uint8_t target_mac[ETH_ALEN], struct in_addr source,
+		       struct in_addr target, uint8_t protocol, size_t payload_size)
 {
-	return sum_bytes(sum_bytes(0, tcp, 4), addresses, addresses_size);
-}
-
-/* RFC 1624: ~(~checksum + ~before + after), where before and after are sums that sum_fold folds: it
- * gives the complement. */
-static uint16_t checksum_updated(uint16_t checksum, uint32_t before, uint32_t after)
-{
-	uint32_t sum = (uint16_t)~checksum;
-
-	sum += sum_fold(before);
-	sum += (uint16_t)~sum_fold(after);
-	return sum_fold(sum);
-}
-
-/* The segment behind the header at ip, which is there already with its addresses at `addresses`. */
-static size_t copy_segment(uint8_t *tcp, const uint8_t *addresses, size_t addresses_size,
-			   uint16_t source_port, uint16_t target_port, const struct packet *segment)
-{
-	const uint8_t *old = segment->frame + segment->transport;
-	bool v4 = segment->kind == PACKET_IPV4;
-	size_t size = segment->end - segment->transport;
-	uint32_t before = sum_ends(segment->frame + ETH_HLEN + (v4 ? 12 : 8), v4 ? 8 : 32, old);
-
-	memcpy(tcp, old, size);
-	packet_put16(tcp, source_port);
-	packet_put16(tcp + 2, target_port);
-	packet_put16(tcp + 16, checksum_updated(packet_get16(old + 16), before,
-						sum_ends(addresses, addresses_size, tcp)));
-	return size;
-}
-
-size_t packet_make_optionless(uint8_t *out, const struct packet *packet)
-{
-	const uint8_t *old = packet->frame + packet->transport + TCP_HEADER_SIZE;
-	size_t size = (packet->frame[packet->transport + 12] >> 4) * 4u - TCP_HEADER_SIZE;
-	uint8_t *tcp = out + packet->transport;
-
-	memcpy(out, packet->frame, packet->end);
-	memset(tcp + TCP_HEADER_SIZE, TCP_NO_OPERATION, size);
-	packet_put16(tcp + 16, checksum_updated(packet_get16(tcp + 16), sum_bytes(0, old, size),
-						sum_bytes(0, tcp + TCP_HEADER_SIZE, size)));
-	return packet->end;
-}
-
-size_t packet_make_tcp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
-			const uint8_t target_mac[ETH_ALEN], struct in_addr source,
-			struct in_addr target, uint16_t source_port, uint16_t target_port,
-			const struct packet *segment)
-{
-	uint8_t *ip = out + ETH_HLEN;
-
 	make_ethernet(out, target_mac, source_mac, ETHERTYPE_IP);
-	make_ipv4(ip, segment->end - segment->transport, IPPROTO_TCP, &source, &target);
-	return ETH_HLEN + 20 + copy_segment(ip + 20, ip + 12, 8, source_port, target_port, segment);
+	make_ipv4(out + ETH_HLEN, payload_size, protocol, &source, &target);
+	return ETH_HLEN + 20;
 }
 
-size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
-			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
-			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
-			const struct packet *segment)
+size_t packet_make_ip6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+		       const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
+		       const struct in6_addr *target, uint8_t protocol, size_t payload_size)
 {
-	uint8_t *ip = out + ETH_HLEN;
-
 	make_ethernet(out, target_mac, source_mac, ETHERTYPE_IPV6);
-	make_ipv6(ip, segment->end - segment->transport, IPPROTO_TCP, 64, source, target);
-	return ETH_HLEN + IPV6_HEADER_SIZE +
-	       copy_segment(ip + IPV6_HEADER_SIZE, ip + 8, 32, source_port, target_port, segment);
+	make_ipv6(out + ETH_HLEN, payload_size, protocol, 64, source, target);
+	return ETH_HLEN + IPV6_HEADER_SIZE;
 }

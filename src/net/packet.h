@@ -103,20 +103,6 @@ size_t packet_make_echo(uint8_t *out, const struct packet *packet);
 /* What says that nobody takes `packet`: a reset, or a port that cannot be reached. At most
  * PACKET_REFUSAL_MAX bytes; 0 if there is nothing to say. */
 size_t packet_make_refusal(uint8_t *out, const struct packet *packet);
-/* The TCP segment (whole, at most 60 kB and some) in a packet of IPv4 or IPv6 between other
- * addresses and ports, in host order; a checksum that was wrong is wrong still. At most 20 bytes
- * longer. */
-size_t packet_make_tcp4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
-			const uint8_t target_mac[ETH_ALEN], struct in_addr source,
-			struct in_addr target, uint16_t source_port, uint16_t target_port,
-			const struct packet *segment);
-size_t packet_make_tcp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
-			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
-			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
-			const struct packet *segment);
-/* The frame of a TCP segment, whole, without the segment's options: there is padding in their
- * place. packet->end bytes; a checksum that was wrong is wrong still. */
-size_t packet_make_optionless(uint8_t *out, const struct packet *packet);
 /* The checksum of a header of IPv4 without options. */
 void packet_set_checksum4(uint8_t *ip);
 /* Headers before a UDP payload that is there already, at out + PACKET_UDP_HEADERS4 or 6. Ports in
@@ -129,5 +115,17 @@ size_t packet_make_udp6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
 			const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
 			const struct in6_addr *target, uint16_t source_port, uint16_t target_port,
 			size_t payload_size);
+
+/* For what is made elsewhere: headers of Ethernet and IP before a payload of so many bytes. Their
+ * size. */
+size_t packet_make_ip4(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+		       const uint8_t target_mac[ETH_ALEN], struct in_addr source,
+		       struct in_addr target, uint8_t protocol, size_t payload_size);
+size_t packet_make_ip6(uint8_t *out, const uint8_t source_mac[ETH_ALEN],
+		       const uint8_t target_mac[ETH_ALEN], const struct in6_addr *source,
+		       const struct in6_addr *target, uint8_t protocol, size_t payload_size);
+/* One's complement sum of bytes (RFC 1071), added to that of an even number of bytes before them;
+ * folded to 16 bits. The checksum is its complement. */
+uint32_t packet_sum(uint32_t sum, const uint8_t *data, size_t size);
 
 #endif

@@ -10,33 +10,29 @@
 #include "base/mem.h"
 #include "base/sock.h"
 #include "base/vec.h"
-#include "net/relay.h"
+#include "net/tcp.h"
 #include "net/udp.h"
-#include "net/uplink.h"
 
 #define ANY_PORT_FIRST 10000
 #define BACKLOG 128
+#define ACCEPT_BATCH 64
 
 struct published {
 	struct publisher *publisher; /* borrowed */
 	struct port *member;         /* borrowed */
 	struct udp_port *udp;        /* owned; NULL for TCP */
-	bool has_uplink;
-	union endpoint uplink; /* what the uplink listens on */
-	int fd;                /* owned: the relay's listener; -1: none */
+	uint16_t container_port;
+	int fd; /* owned: listens for TCP; -1: none */
 	struct loop_source *source;
 };
 
 struct publisher {
-	struct netd *netd; /* borrowed */
-	struct relays *relays;
+	struct netd *netd;            /* borrowed */
 	VEC(struct published *) list; /* owned */
 };
 
 static struct published *published_free(struct published *published)
 {
-	if (published->has_uplink)
-		uplink_unlisten(published->publisher->netd->uplink, &published->uplink);
 	udp_close(published->udp);
 	loop_remove(published->source);
 	if (published->fd >= 0)
@@ -49,51 +45,42 @@ DEFINE_CLEANUP(struct published *, published_free)
 static void on_accept(void *ctx, int fd, uint32_t events)
 {
 	struct published *published = ctx;
-	int client = sock_accept_any(fd, SOCK_NONBLOCK);
 
-	if (client >= 0)
-		relays_start(published->publisher->relays, client, &published->uplink);
-}
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		int client = sock_accept_any(fd, SOCK_NONBLOCK);
+		union endpoint address = { 0 };
+		socklen_t size = sizeof(address);
 
-static int open_relay(struct published *published, union endpoint *listen_at, struct err *err)
-{
-	AUTO_CLOSE int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	socklen_t size = sizeof(*listen_at);
-	int yes = 1;
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) < 0 ||
-	    bind(fd, &listen_at->any, endpoint_size(listen_at)) < 0 || listen(fd, BACKLOG) < 0 ||
-	    getsockname(fd, &listen_at->any, &size) < 0)
-		return err_set(err, -errno, "cannot listen: %m");
-	published->fd = TAKE_FD(fd);
-	published->source = loop_add_fd(published->publisher->netd->loop, published->fd, EPOLLIN,
-					on_accept, published);
-	return 0;
+		if (client == -EAGAIN)
+			return;
+		if (client < 0)
+			continue;
+		if (getpeername(client, &address.any, &size) < 0)
+			close(client); /* it has gone */
+		else
+			tcp_stack_serve(published->publisher->netd->tcp, published->member,
+					published->container_port, client, &address);
+	}
 }
 
 static int open_tcp(struct published *published, uint16_t container_port, union endpoint *listen_at,
 		    struct err *err)
 {
-	const struct net_config *config = &published->publisher->netd->config;
-	const struct binding *member = port_binding(published->member);
-	union endpoint at = *listen_at;
-	int r;
+	bool v6 = listen_at->any.sa_family == AF_INET6;
+	AUTO_CLOSE int fd =
+		socket(listen_at->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t size = sizeof(*listen_at);
+	int yes = 1;
 
-	if (listen_at->any.sa_family == AF_INET6 && !(config->has6 && member->has6)) {
-		r = open_relay(published, listen_at, err);
-		if (r < 0)
-			return r;
-		at = (union endpoint){ .v4 = { .sin_family = AF_INET,
-					       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
-	}
-	r = uplink_listen(published->publisher->netd->uplink, &at, member, container_port, err);
-	if (r < 0)
-		return r;
-	published->uplink = at;
-	published->has_uplink = true;
-	if (published->fd < 0)
-		*listen_at = at;
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
+	    (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) < 0) ||
+	    bind(fd, &listen_at->any, endpoint_size(listen_at)) < 0 || listen(fd, BACKLOG) < 0 ||
+	    getsockname(fd, &listen_at->any, &size) < 0)
+		return err_set(err, -errno, "cannot listen: %m");
+	published->container_port = container_port;
+	published->fd = TAKE_FD(fd);
+	published->source = loop_add_fd(published->publisher->netd->loop, published->fd, EPOLLIN,
+					on_accept, published);
 	return 0;
 }
 
@@ -249,7 +236,6 @@ struct publisher *publisher_new(struct netd *netd)
 	struct publisher *publisher = xcalloc(1, sizeof(*publisher));
 
 	publisher->netd = netd;
-	publisher->relays = relays_new(netd->loop);
 	return publisher;
 }
 
@@ -259,7 +245,6 @@ struct publisher *publisher_free(struct publisher *publisher)
 		return NULL;
 	shorten(publisher, 0);
 	VEC_FREE(&publisher->list);
-	relays_free(publisher->relays);
 	free(publisher);
 	return NULL;
 }

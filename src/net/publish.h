@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Published ports. TCP goes through the uplink, which keeps the client's address, in the client's
- * version of IP (what listens on IPv4 alone is reached all the same: net/translate.h); UDP through
- * sockets of our own (net/udp.h). In a network without IPv6, TCP of IPv6 is relayed to a port of
- * the uplink on loopback.
+ * Published ports: where the host listens for members. TCP goes on in net/tcp.h, UDP in net/udp.h.
  */
 #ifndef NET_PUBLISH_H
 #define NET_PUBLISH_H

@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/guard.h"
-#include "net/openings.h"
 #include "net/quota.h"
 #include "net/ring.h"
 
@@ -37,7 +36,7 @@ struct port {
 	uint64_t flood_second;
 	unsigned flooded; /* in that second */
 	struct quota quota;
-	struct openings openings;
+	struct tcp_share share;
 };
 
 struct net_switch {
@@ -45,6 +44,7 @@ struct net_switch {
 	const struct net_config *config; /* borrowed */
 	switch_gateway_fn to_gateway;
 	switch_tap_fn tap_passes;
+	switch_ready_fn ready;
 	void *ctx;
 	struct port *ports[SWITCH_PORTS_MAX];
 	size_t count;
@@ -118,9 +118,9 @@ bool port_may_open(struct port *port, const struct packet *packet, size_t socket
 	return quota_takes(&port->quota, packet, sockets, most);
 }
 
-bool port_repeats(struct port *port, const struct packet *packet)
+struct tcp_share *port_share(struct port *port)
 {
-	return openings_repeats(&port->openings, packet);
+	return &port->share;
 }
 
 bool port_is_tap(const struct port *port)
@@ -183,18 +183,43 @@ void port_send(struct port *port, const uint8_t *frame, size_t size)
 		enqueue(port, frame, size);
 }
 
+static size_t size_of(const struct msghdr *message)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < message->msg_iovlen; i++)
+		size += message->msg_iov[i].iov_len;
+	return size;
+}
+
+/* As many as can be written by one call. */
+static size_t write_frames(struct port *port, struct mmsghdr *frames, size_t count)
+{
+	int n = sendmmsg(port->fd, frames, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	for (int i = 0; i < n; i++)
+		count_received(port, size_of(&frames[i].msg_hdr));
+	return n > 0 ? (size_t)n : 0;
+}
+
+size_t port_send_many(struct port *port, struct mmsghdr *frames, size_t count)
+{
+	size_t sent = 0;
+
+	if (ring_is_empty(&port->ring))
+		sent = write_frames(port, frames, count);
+	if (sent < count && port->source)
+		wait_writable(port, true);
+	return sent;
+}
+
 /* Sends the frames first .. first + count of the batch. */
 static void send_run(struct port *port, struct net_switch *sw, size_t first, size_t count)
 {
 	size_t sent = 0;
 
-	if (ring_is_empty(&port->ring) && !port->tap && count > 1) {
-		int n = sendmmsg(port->fd, sw->messages + first, (unsigned)count,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		for (; n > 0 && sent < (size_t)n; sent++)
-			count_received(port, sw->iovs[first + sent].iov_len);
-	}
+	if (ring_is_empty(&port->ring) && !port->tap && count > 1)
+		sent = write_frames(port, sw->messages + first, count);
 	for (; sent < count; sent++)
 		port_send(port, sw->iovs[first + sent].iov_base, sw->iovs[first + sent].iov_len);
 }
@@ -210,6 +235,7 @@ static void drain(struct port *port)
 		ring_pop(&port->ring);
 	}
 	wait_writable(port, false);
+	port->sw->ready(port->sw->ctx, port);
 }
 
 /* To all others, as often as a well-behaved network needs it. */
@@ -336,7 +362,8 @@ static void on_port(void *ctx, int fd, uint32_t events)
 }
 
 struct net_switch *switch_new(struct loop *loop, const struct net_config *config,
-			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes, void *ctx)
+			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes,
+			      switch_ready_fn ready, void *ctx)
 {
 	struct net_switch *sw = xcalloc(1, sizeof(*sw));
 
@@ -344,6 +371,7 @@ struct net_switch *switch_new(struct loop *loop, const struct net_config *config
 				   .config = config,
 				   .to_gateway = to_gateway,
 				   .tap_passes = tap_passes,
+				   .ready = ready,
 				   .ctx = ctx };
 	/* Mapped, not allocated: the pages of frames that never come are never there. */
 	sw->buffers = mmap(NULL, (size_t)BATCH * FRAME_ROOM, PROT_READ | PROT_WRITE,

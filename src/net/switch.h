@@ -14,6 +14,8 @@
 #ifndef NET_SWITCH_H
 #define NET_SWITCH_H
 
+#include <sys/socket.h>
+
 #include "base/loop.h"
 #include "net/config.h"
 #include "net/packet.h"
@@ -29,6 +31,14 @@ typedef void (*switch_gateway_fn)(void *ctx, struct port *from, const struct pac
 /* Whether a frame may pass between a TAP and a member, which is from or to it. */
 typedef bool (*switch_tap_fn)(void *ctx, bool from_tap, const struct packet *packet);
 
+/* A port that was full and is not any more. */
+typedef void (*switch_ready_fn)(void *ctx, struct port *port);
+
+/* What a member has of what all share (net/tcp.h). */
+struct tcp_share {
+	size_t connections, large_buffers;
+};
+
 struct port_counters {
 	uint64_t received_bytes, received_frames; /* by the machine */
 	uint64_t sent_bytes, sent_frames;
@@ -36,7 +46,8 @@ struct port_counters {
 };
 
 struct net_switch *switch_new(struct loop *loop, const struct net_config *config,
-			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes, void *ctx);
+			      switch_gateway_fn to_gateway, switch_tap_fn tap_passes,
+			      switch_ready_fn ready, void *ctx);
 struct net_switch *switch_free(struct net_switch *sw);
 static inline void switch_freep(struct net_switch **sw)
 {
@@ -59,11 +70,13 @@ const struct port_counters *port_counters(const struct port *port);
 bool port_is_tap(const struct port *port);
 /* Whether a packet of a member to the outside is within its quota (net/quota.h). */
 bool port_may_open(struct port *port, const struct packet *packet, size_t sockets, size_t most);
-/* Whether a member's SYN-ACK, a whole segment, repeats one (net/openings.h). */
-bool port_repeats(struct port *port, const struct packet *packet);
+struct tcp_share *port_share(struct port *port);
 /* Counts a frame that a member sent in vain. */
 void port_refuse(struct port *port);
 /* Sends a frame that netd made, or that came from the uplink. */
 void port_send(struct port *port, const uint8_t *frame, size_t size);
+/* Sends frames of a member (not of a TAP) as far as its port takes them now, and never queues any:
+ * how many. When it was not all, the switch's ready function is called later. */
+size_t port_send_many(struct port *port, struct mmsghdr *frames, size_t count);
 
 #endif

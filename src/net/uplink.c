@@ -13,19 +13,15 @@
 #include "base/mem.h"
 #include "net/gateway.h"
 #include "net/guard.h"
-#include "net/names.h"
-#include "net/translate.h"
 
 #define READY_BATCH 64
 #define QUESTIONS_MAX 64 /* of libslirp between two turns; more are asked again */
-#define LISTEN_BACKLOG 128
 #define SOCKETS_MAX 16384
 
 /* What is known of a descriptor of libslirp's, by its number. */
 struct watched {
 	uint32_t events;     /* registered in the epoll set; 0: not there */
 	uint32_t generation; /* of the last fill that wanted it */
-	bool listens;        /* for connections from the outside */
 	int slot;            /* of that fill */
 };
 
@@ -47,7 +43,6 @@ struct uplink {
 	struct loop_source *ready, *timer;
 	uint64_t armed_ms; /* when the timer fires; 0: never */
 	bool touched;      /* since the last fill */
-	bool new_listener; /* since the last fill */
 	uint32_t generation;
 	struct watched *watched; /* owned; watched_count of them */
 	size_t watched_count;
@@ -56,7 +51,6 @@ struct uplink {
 	size_t sockets_max; /* that it may have, about */
 	struct question questions[QUESTIONS_MAX];
 	size_t question_count;
-	int listener; /* the descriptor that the last uplink_listen made */
 	uint8_t frame[PACKET_UDP_HEADERS6 + 128]; /* that is being made */
 };
 
@@ -87,7 +81,7 @@ static ssize_t on_send(const void *data, size_t size, void *ctx)
 		return (ssize_t)size; /* members are configured, they need no advertisement */
 	}
 	port = switch_find_mac(uplink->netd->sw, packet_destination(&packet));
-	if (port && !translator_to_member(uplink->netd->translator, port, &packet))
+	if (port)
 		port_send(port, data, size);
 	return (ssize_t)size;
 }
@@ -126,7 +120,6 @@ static void on_forget_fd(int fd, void *ctx)
 		return;
 	epoll_ctl(uplink->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	uplink->watched[fd].events = 0;
-	uplink->watched[fd].listens = false;
 }
 
 static void on_notify(void *ctx)
@@ -182,19 +175,6 @@ static struct watched *watched_of(struct uplink *uplink, int fd)
 	return &uplink->watched[fd];
 }
 
-/* libslirp listens with a backlog of one. */
-static void check_listener(struct uplink *uplink, int fd)
-{
-	int listening = 0;
-	socklen_t size = sizeof(listening);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening) {
-		listen(fd, LISTEN_BACKLOG);
-		uplink->watched[fd].listens = true;
-		uplink->listener = fd;
-	}
-}
-
 static void watch(struct uplink *uplink, struct watched *watched, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.fd = fd };
@@ -202,21 +182,10 @@ static void watch(struct uplink *uplink, struct watched *watched, int fd, uint32
 
 	if (watched->events == events)
 		return;
-	if (!watched->events && uplink->new_listener)
-		check_listener(uplink, fd);
 	if (epoll_ctl(uplink->epoll_fd, operation, fd, &event) < 0)
 		epoll_ctl(uplink->epoll_fd,
 			  operation == EPOLL_CTL_MOD ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
 	watched->events = events;
-}
-
-/* When there are as many connections as there may be, those that come wait in the backlog: libslirp
- * takes what it is told of, and does not know what to do without a descriptor for it. */
-static int without_new(const struct uplink *uplink, const struct watched *watched, int events)
-{
-	bool full = uplink->old_slot_count >= uplink->sockets_max;
-
-	return watched->listens && full ? events & ~SLIRP_POLL_IN : events;
 }
 
 static int on_add_poll(int fd, int events, void *ctx)
@@ -233,7 +202,7 @@ static int on_add_poll(int fd, int events, void *ctx)
 	}
 	watched->generation = uplink->generation;
 	watched->slot = (int)uplink->slot_count;
-	watch(uplink, watched, fd, to_epoll(without_new(uplink, watched, events)));
+	watch(uplink, watched, fd, to_epoll(events));
 	uplink->slots[uplink->slot_count] = (struct slot){ .fd = fd };
 	return (int)uplink->slot_count++;
 }
@@ -276,7 +245,6 @@ static void fill(struct uplink *uplink)
 	uplink->generation++;
 	slirp_pollfds_fill(uplink->slirp, &timeout_ms, on_add_poll, uplink);
 	unwatch_old(uplink);
-	uplink->new_listener = false;
 	arm(uplink, timeout_ms);
 }
 
@@ -382,24 +350,6 @@ void uplink_introduce(struct uplink *uplink, const struct binding *binding)
 		answer6(uplink, &binding->ipv6);
 }
 
-static bool is_dns(const struct uplink *uplink, const struct packet *packet)
-{
-	return packet->kind == PACKET_IPV4 && packet->protocol == IPPROTO_TCP && packet->first &&
-	       packet->destination_port == 53 &&
-	       packet->destination4.s_addr == uplink->netd->config.names.s_addr;
-}
-
-/* libslirp takes the options of a SYN as the beginning of a connection, whenever they come, and
- * forgets what it has to send and to write: a client's request was lost when the member repeated
- * its SYN-ACK (tcp_mss in libslirp 4.7). Without them the repetition does what it is for. */
-static bool forgets_data(struct port *from, const struct packet *packet)
-{
-	const uint8_t syn_ack = PACKET_TCP_SYN | PACKET_TCP_ACK;
-
-	return packet->protocol == IPPROTO_TCP && packet->first && !packet->fragment &&
-	       (packet->tcp_flags & syn_ack) == syn_ack && port_repeats(from, packet);
-}
-
 void uplink_input(struct uplink *uplink, struct port *from, const struct packet *packet)
 {
 	if (!port_may_open(from, packet, uplink->slot_count, uplink->sockets_max)) {
@@ -407,45 +357,7 @@ void uplink_input(struct uplink *uplink, struct port *from, const struct packet 
 		return;
 	}
 	uplink->touched = true;
-	if (!forgets_data(from, packet))
-		slirp_input(uplink->slirp, packet->frame, (int)packet->size);
-	else if (packet->end <= sizeof(uplink->frame))
-		slirp_input(uplink->slirp, uplink->frame,
-			    (int)packet_make_optionless(uplink->frame, packet));
-	/* libslirp has connected to the name server's socket if this frame completed a connection,
-	 * and would wait if many were not accepted. */
-	if (is_dns(uplink, packet))
-		names_accept(uplink->netd->names, from);
-}
-
-int uplink_listen(struct uplink *uplink, union endpoint *listen, const struct binding *member,
-		  uint16_t port, struct err *err)
-{
-	bool v6 = listen->any.sa_family == AF_INET6;
-	union endpoint to = { 0 };
-	socklen_t size = sizeof(*listen);
-
-	if (v6)
-		to.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_addr = member->ipv6 };
-	else
-		to.v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = member->ipv4 };
-	endpoint_set_port(&to, port);
-	errno = 0;
-	if (slirp_add_hostxfwd(uplink->slirp, &listen->any, endpoint_size(listen), &to.any,
-			       endpoint_size(&to), v6 ? SLIRP_HOSTFWD_V6ONLY : 0) < 0)
-		return err_set(err, errno ? -errno : -EADDRINUSE, "cannot listen: %m");
-	uplink->new_listener = true;
-	uplink->listener = -1;
-	fill(uplink);
-	if (uplink->listener < 0 || getsockname(uplink->listener, &listen->any, &size) < 0)
-		return err_set(err, -EIO, "cannot find the listening socket");
-	return 0;
-}
-
-void uplink_unlisten(struct uplink *uplink, const union endpoint *listen)
-{
-	slirp_remove_hostxfwd(uplink->slirp, &listen->any, endpoint_size(listen), 0);
-	uplink->touched = true;
+	slirp_input(uplink->slirp, packet->frame, (int)packet->size);
 }
 
 static SlirpConfig slirp_config(const struct net_config *config)
@@ -470,25 +382,24 @@ static SlirpConfig slirp_config(const struct net_config *config)
 	};
 }
 
-/* The rest is for published UDP, for questions to resolvers, and for members. */
+/* TCP may have half (net/tcp.c); the rest is for published ports, for questions to resolvers, and
+ * for members. */
 static size_t sockets_max(void)
 {
 	struct rlimit limit;
 	size_t most = SOCKETS_MAX;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 * 3 < most)
-		most = limit.rlim_cur / 4 * 3;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < most)
+		most = limit.rlim_cur / 4;
 	return most;
 }
 
-struct uplink *uplink_new(struct netd *netd, const char *names_socket, struct err *err)
+struct uplink *uplink_new(struct netd *netd, struct err *err)
 {
 	SlirpConfig config = slirp_config(&netd->config);
 	struct uplink *uplink = xcalloc(1, sizeof(*uplink));
-	struct in_addr names = netd->config.names;
 
 	uplink->netd = netd;
-	uplink->listener = -1;
 	uplink->sockets_max = sockets_max();
 	uplink->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (uplink->epoll_fd < 0)
@@ -496,7 +407,7 @@ struct uplink *uplink_new(struct netd *netd, const char *names_socket, struct er
 	uplink->ready = loop_add_fd(netd->loop, uplink->epoll_fd, EPOLLIN, on_ready, uplink);
 	uplink->timer = loop_add_timer(netd->loop, on_timer, uplink);
 	uplink->slirp = slirp_new(&config, &callbacks, uplink);
-	if (!uplink->slirp || slirp_add_unix(uplink->slirp, names_socket, &names, 53) < 0) {
+	if (!uplink->slirp) {
 		uplink_free(uplink);
 		err_set(err, -EINVAL, "libslirp refuses the network");
 		return NULL;

@@ -190,7 +190,7 @@ for line in sys.stdin:
 	run -0 ask tcp:2001:db8::1:8080
 	assert_output "web6 2001:db8::1"
 	run -0 ask tcp:fd99:1::2:8080
-	assert_output "web 10.99.1.1"
+	assert_output "web6 fd99:1::1"
 	run -0 in_world ping -q -c 1 -W 5 10.99.1.10
 	run -0 in_world dig +short @10.99.1.3 c10
 	assert_output 10.99.1.10

@@ -152,14 +152,13 @@ static void test_egress_knows_services(void **state)
 	assert_true(egress_tcp("10.99.1.1", 8000, PACKET_TCP_SYN));
 	assert_true(egress6("fd99:1::1", 5432));
 	assert_false(egress4("10.99.1.2", 5432));
-	/* Answers to what was published; nothing that opens a connection. */
-	assert_true(egress_tcp("10.99.1.1", 80, PACKET_TCP_SYN | PACKET_TCP_ACK));
-	assert_true(egress_tcp("10.99.1.1", 80, PACKET_TCP_ACK));
+	/* Answers to what was published belong to connections that are known. */
+	assert_false(egress_tcp("10.99.1.1", 80, PACKET_TCP_SYN | PACKET_TCP_ACK));
+	assert_false(egress_tcp("10.99.1.1", 80, PACKET_TCP_ACK));
 	/* DNS over TCP. */
 	assert_true(egress_tcp("10.99.1.3", 53, PACKET_TCP_SYN));
 	assert_false(egress_tcp("10.99.1.3", 80, PACKET_TCP_SYN));
 	/* What libslirp does badly. */
-	assert_false(egress_tcp("8.8.8.8", 80, PACKET_TCP_ACK | PACKET_TCP_URG));
 	assert_false(egress4("8.8.8.8", 69));
 	assert_false(egress4("8.8.8.8", 67));
 }
@@ -359,55 +358,6 @@ static void test_refusals_are_whole_packets_back(void **state)
 	assert_int_equal(packet_make_refusal(reply, &packet), 0);
 }
 
-/* Of addresses, length and protocol, and the segment: 0xffff if the checksum in it is right. */
-static uint32_t tcp_sum(const uint8_t *addresses, size_t addresses_size, const uint8_t *segment,
-			size_t size)
-{
-	uint32_t sum = (uint32_t)size + IPPROTO_TCP;
-
-	assert_int_equal(size % 2, 0);
-	for (size_t i = 0; i < addresses_size; i += 2)
-		sum += packet_get16(addresses + i);
-	for (size_t i = 0; i < size; i += 2)
-		sum += packet_get16(segment + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-static void test_segments_move_between_versions_of_ip(void **state)
-{
-	uint8_t v4[128], v6[PACKET_REFUSAL_MAX], back[128];
-	struct in6_addr client = a6("2001:db8::77"), member = a6("fd99:1::10");
-	struct packet packet;
-	size_t size;
-
-	udp4("10.99.1.10", "198.51.100.2", 1000, 80);
-	packet = parsed(tcp(PACKET_UDP_HEADERS4, PACKET_TCP_SYN));
-	size = packet_make_refusal(v4, &packet);
-	assert_int_equal(packet_parse(v4, size, &packet), 0);
-	assert_int_equal(tcp_sum(v4 + ETH_HLEN + 12, 8, v4 + packet.transport, 20), 0xffff);
-	size = packet_make_tcp6(v6, me.mac, other_mac, &client, &member, 4321, 8080, &packet);
-	assert_int_equal(size, ETH_HLEN + 40 + 20);
-	assert_int_equal(packet_parse(v6, size, &packet), 0);
-	assert_int_equal(packet.kind, PACKET_IPV6);
-	assert_memory_equal(&packet.source6, &client, 16);
-	assert_memory_equal(&packet.destination6, &member, 16);
-	assert_int_equal(packet.source_port, 4321);
-	assert_int_equal(packet.destination_port, 8080);
-	assert_int_equal(packet.tcp_flags, PACKET_TCP_RST | PACKET_TCP_ACK);
-	assert_int_equal(tcp_sum(v6 + ETH_HLEN + 8, 32, v6 + packet.transport, 20), 0xffff);
-	size = packet_make_tcp4(back, v4 + ETH_ALEN, v4, a4("198.51.100.2"), a4("10.99.1.10"), 80,
-				1000, &packet);
-	assert_int_equal(size, ETH_HLEN + 20 + 20);
-	assert_memory_equal(back, v4, size);
-	/* What was damaged on its way is not made whole. */
-	v6[size - 1] ^= 1;
-	packet_make_tcp4(back, v4 + ETH_ALEN, v4, a4("198.51.100.2"), a4("10.99.1.10"), 80, 1000,
-			 &packet);
-	assert_int_not_equal(tcp_sum(back + ETH_HLEN + 12, 8, back + ETH_HLEN + 20, 20), 0xffff);
-}
-
 /* The part of a datagram of 40 bytes of data (numbers, behind its ports and length) from offset on.
  */
 static bool add_part(struct fragments *fragments, const void *member, uint8_t id, size_t offset,
@@ -582,7 +532,6 @@ int main(void)
 		cmocka_unit_test(test_damaged_frames_are_refused),
 		cmocka_unit_test(test_quota_slows_who_opens_many),
 		cmocka_unit_test(test_refusals_are_whole_packets_back),
-		cmocka_unit_test(test_segments_move_between_versions_of_ip),
 		cmocka_unit_test(test_fragments_are_made_whole),
 		cmocka_unit_test(test_dns_questions_and_answers),
 		cmocka_unit_test(test_dns_reverse_names),
