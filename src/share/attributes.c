@@ -150,7 +150,8 @@ int op_getattr(struct call *call)
 	return reply_attr(call, call->node, fd, &st);
 }
 
-static int set_size(const struct handle *handle, int path_fd, uint64_t size)
+static int set_size(const struct share *share, const struct handle *handle, int path_fd,
+		    uint64_t size)
 {
 	AUTO_CLOSE int opened = -1;
 	int fd = handle ? handle->fd : -1;
@@ -161,7 +162,7 @@ static int set_size(const struct handle *handle, int path_fd, uint64_t size)
 		/* A device does something when it is opened. */
 		if (fstat(path_fd, &st) < 0 || !S_ISREG(st.st_mode))
 			return -EINVAL;
-		fd = opened = fs_reopen(path_fd, O_WRONLY);
+		fd = opened = fs_open_again(share, path_fd, O_WRONLY);
 	}
 	if (fd < 0)
 		return fd;
@@ -195,7 +196,7 @@ static int apply_attr(struct call *call, const struct fuse_setattr_in *arg, int 
 	if (r == 0 && arg->valid & FATTR_MODE && chmod(path, attr_host_mode(arg->mode, is_dir)) < 0)
 		r = -errno;
 	if (r == 0 && arg->valid & FATTR_SIZE)
-		r = set_size(handle, fd, arg->size);
+		r = set_size(call->share, handle, fd, arg->size);
 	if (r == 0 && arg->valid & (FATTR_ATIME | FATTR_MTIME) &&
 	    utimensat(AT_FDCWD, path, times, 0) < 0)
 		r = -errno;

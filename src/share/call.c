@@ -91,6 +91,20 @@ int fs_reopen(int path_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* What took the place of the file that Landlock knows can only be used as it was opened. */
+int fs_open_again(const struct share *share, int path_fd, int flags)
+{
+	int fd = fs_reopen(path_fd, flags);
+	int opened = share->is_opened ? fcntl(path_fd, F_GETFL) : -1;
+
+	if (fd != -EACCES || opened < 0)
+		return fd;
+	if ((flags & O_ACCMODE) != O_RDONLY && (opened & O_ACCMODE) != O_RDWR)
+		return fd;
+	fd = fcntl(path_fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
 struct handle *handle_get(struct call *call, uint64_t fh)
 {
 	struct handle *handle =

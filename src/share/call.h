@@ -42,6 +42,8 @@ void fs_forget(struct share *share, uint64_t id, uint64_t count);
 const char *fs_fd_path(int fd, char out[64]);
 /* Opens what an O_PATH descriptor is: nothing can come in its place. */
 int fs_reopen(int path_fd, int flags);
+/* The same in a share whose file may have been opened by another process. */
+int fs_open_again(const struct share *share, int path_fd, int flags);
 /* The handle that the guest has of call->node; NULL: it has no such. */
 struct handle *handle_get(struct call *call, uint64_t fh);
 /* Takes fd on success. */

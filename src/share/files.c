@@ -22,7 +22,7 @@ int file_open(int path_fd, uint32_t flags, const struct share *share)
 		return -EACCES; /* what is not is opened in the guest alone */
 	if (share->read_only && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
 		return -EROFS;
-	fd = fs_reopen(path_fd, (int)(flags & OPEN_FLAGS));
+	fd = fs_open_again(share, path_fd, (int)(flags & OPEN_FLAGS));
 	if (fd >= 0 && flags & O_TRUNC && ftruncate(fd, 0) < 0) {
 		int error = errno;
 
@@ -62,8 +62,10 @@ static bool is_unchanged(struct node *node, int fd)
 int op_open(struct call *call)
 {
 	const struct fuse_open_in *arg = call->fixed;
+	struct fuse_open_out *out = (void *)call->out;
 	AUTO_CLOSE int path_fd = -1;
 	int fd;
+	int r;
 
 	if (call->echo) {
 		call->out_size = sizeof(struct fuse_open_out);
@@ -79,8 +81,11 @@ int op_open(struct call *call)
 	own_end(call);
 	if (fd < 0)
 		return fd;
-	call->out_size = sizeof(struct fuse_open_out);
-	return reply_open(call, call->node, fd, is_unchanged(call->node, fd), (void *)call->out);
+	call->out_size = sizeof(*out);
+	r = reply_open(call, call->node, fd, is_unchanged(call->node, fd), out);
+	if (r == 0 && arg->flags & O_APPEND)
+		call->server->handles.items[out->fh].appends = true;
+	return r;
 }
 
 /* Creates it, or opens what somebody else has created meanwhile. */
@@ -165,8 +170,10 @@ int op_write(struct call *call)
 	own_node(call, call->node);
 	own_begin(call);
 	while (done < call->data_size) {
-		n = pwrite(handle->fd, call->data + done, call->data_size - done,
-			   (off_t)(arg->offset + done));
+		struct iovec part = { (uint8_t *)call->data + done, call->data_size - done };
+
+		n = pwritev2(handle->fd, &part, 1, (off_t)(arg->offset + done),
+			     handle->appends ? RWF_APPEND : 0);
 		if (n < 0)
 			break;
 		done += (size_t)n;

@@ -23,6 +23,10 @@ struct share {
 	uint16_t index;
 	int root_fd; /* owned, O_PATH */
 	bool read_only;
+	char *place_name; /* owned; of a file that follows its name (follow.c); NULL: it does not */
+	int place_watch;
+	bool is_late;   /* another one may be there */
+	bool is_opened; /* root_fd is open for reading, and for writing if that is allowed */
 	struct node_table nodes;
 };
 
@@ -30,6 +34,7 @@ struct handle {
 	struct share *share; /* NULL: free */
 	struct node *node;   /* used */
 	int fd;              /* owned; -1: of an echo */
+	bool appends;        /* wherever the file ends on the host, though fd may not say so */
 };
 
 /* Something to tell the guest that it handles in its own time. */
@@ -45,6 +50,8 @@ struct note {
 struct share_server {
 	int channel; /* owned */
 	int events;  /* owned: inotify; -1 there are no more of it */
+	int places;  /* owned: inotify of the directories of single files; -1 */
+	int opener;  /* owned: socket; -1 */
 	size_t watch_count;
 	struct node_budget nodes;
 	struct share shares[SHARE_COUNT_MAX];
@@ -111,8 +118,15 @@ int watch_done(struct share_server *server, uint32_t count);
 struct note *watch_find_note(struct share_server *server, uint8_t op, const struct node *dir,
 			     const char *name);
 void watch_drop_notes(struct share_server *server);
+/* Another file is in the place of the one that is the root. */
+void watch_root_replaced(struct share *share, struct node *root);
 /* All attributes are asked for again. */
 void watch_forget_all(struct share_server *server);
+
+/* follow.c */
+
+/* Looks whether other files are at the names of those that are shared by themselves. */
+void follow_drain(struct share_server *server);
 
 /* state.c */
 

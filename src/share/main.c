@@ -12,7 +12,16 @@
 #include "base/str.h"
 #include "share/server.h"
 
-/* Arguments: "rw" or "ro" for each root. */
+/* A root and how it is shared: "rw" or "ro", and ":" with the name of a file that follows it. */
+static int add(struct share_server *server, const char *how, int *fd, struct err *err)
+{
+	int r = share_server_add(server, (*fd)++, str_starts(how, "ro"), err);
+
+	if (r == 0 && how[2] == ':')
+		r = share_server_follow(server, (*fd)++, how + 3, err);
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	CLEANUP(share_server_freep) struct share_server *server = NULL;
@@ -37,9 +46,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	close(SHARE_FD_BULK);
-	for (int i = 1; i < argc; i++)
-		if (share_server_add(server, SHARE_FD_ROOT + i - 1, str_eq(argv[i], "ro"), &err) <
-		    0) {
+	if (fstat(SHARE_FD_OPENER, &st) == 0 && S_ISSOCK(st.st_mode))
+		share_server_set_opener(server, SHARE_FD_OPENER);
+	for (int i = 1, fd = SHARE_FD_ROOT; i < argc; i++)
+		if (add(server, argv[i], &fd, &err) < 0) {
 			log_error("%s", err.message);
 			return 1;
 		}

@@ -28,7 +28,7 @@ struct share_server *share_server_new(int channel)
 	struct share_server *server = xcalloc(1, sizeof(*server));
 
 	server->channel = channel;
-	server->state_fd = -1;
+	server->state_fd = server->places = server->opener = -1;
 	server->nodes.max = NODE_COUNT_MAX;
 	server->events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	server->own_uid = geteuid();
@@ -50,10 +50,15 @@ struct share_server *share_server_free(struct share_server *server)
 	for (size_t i = 0; i < server->share_count; i++) {
 		node_table_release(&server->shares[i].nodes);
 		close(server->shares[i].root_fd);
+		free(server->shares[i].place_name);
 	}
 	close(server->channel);
 	if (server->state_fd >= 0)
 		close(server->state_fd);
+	if (server->places >= 0)
+		close(server->places);
+	if (server->opener >= 0)
+		close(server->opener);
 	if (server->events >= 0)
 		close(server->events);
 	free(server->in);
@@ -285,13 +290,14 @@ int share_server_turn(struct share_server *server, int timeout_ms)
 	struct pollfd fds[] = {
 		{ .fd = server->channel, .events = POLLIN },
 		{ .fd = server->still ? -1 : server->events, .events = POLLIN },
+		{ .fd = server->still ? -1 : server->places, .events = POLLIN },
 	};
 	int r = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 
 	if (r < 0)
 		return errno == EINTR ? 1 : -errno;
 	r = 1;
-	if (fds[1].revents)
+	if (fds[1].revents || fds[2].revents)
 		watch_drain(server, NULL);
 	if (fds[0].revents)
 		r = take_input(server);

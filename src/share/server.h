@@ -35,12 +35,14 @@
 
 #include "base/err.h"
 
-/* Descriptors of the program: the channel, the state, the memory of proto/bulk.h, then the roots
- * (O_PATH) in order. */
+/* Descriptors of the program: the channel, the state, the memory of proto/bulk.h, who opens files
+ * by name (no socket: nobody), then the roots (O_PATH) in order, that of a file with a name
+ * followed by the directory which that is in. */
 #define SHARE_FD_CHANNEL 3
 #define SHARE_FD_STATE 4
 #define SHARE_FD_BULK 5
-#define SHARE_FD_ROOT 6
+#define SHARE_FD_OPENER 6
+#define SHARE_FD_ROOT 7
 
 struct share_server;
 
@@ -54,6 +56,11 @@ void share_server_limit(struct share_server *server, size_t names);
 int share_server_set_bulk(struct share_server *server, int fd, struct err *err);
 /* Takes root_fd: a directory or a file. */
 int share_server_add(struct share_server *server, int root_fd, bool read_only, struct err *err);
+/* Takes the socket of who opens files by name (share/opener.h). */
+void share_server_set_opener(struct share_server *server, int sock);
+/* The share that was added last is a file, and from now on whatever is at that name in dir_fd
+ * (O_PATH; taken). */
+int share_server_follow(struct share_server *server, int dir_fd, const char *name, struct err *err);
 /* Takes fd, a file: the state that another server has left there is taken over, if it is not
  * empty; and whenever the guest stands still to be saved, this one's is left there. After the last
  * share_server_add. -EBADMSG: it cannot be used. */

@@ -291,6 +291,13 @@ static void on_root_changed(struct share *share, struct node *root, uint8_t op)
 	note_add(share, op, NULL, NULL, root, NULL);
 }
 
+/* For those who watch, as if it had been written anew. */
+void watch_root_replaced(struct share *share, struct node *root)
+{
+	on_root_changed(share, root, SHARE_ECHO_MODIFY);
+	on_root_changed(share, root, SHARE_ECHO_CLOSE);
+}
+
 static uint8_t change_of(uint32_t mask)
 {
 	return mask & IN_MODIFY        ? SHARE_ECHO_MODIFY
@@ -346,6 +353,7 @@ void watch_drain(struct share_server *server, const struct watch_own *own)
 	char buffer[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
 	ssize_t n;
 
+	follow_drain(server);
 	while (server->events >= 0 && (n = read(server->events, buffer, sizeof(buffer))) > 0) {
 		for (const char *at = buffer; at < buffer + n;) {
 			const struct inotify_event *event = (const void *)at;

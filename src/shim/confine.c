@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "proto/share.h"
 #include "shim/shares.h"
 #include "shim/socket_relays.h"
 
@@ -360,11 +361,28 @@ int confine_shim(const struct launch *launch, const struct container_config *con
 	return restrict_self(ruleset, NULL, 0, err);
 }
 
+/* Of what one could be made to do that were taken over by its shim. */
+static const int of_helpers[] = { SYS_execve, SYS_execveat, SYS_socket, SYS_socketpair,
+				  SYS_clone,  SYS_kill,     SYS_tgkill, SYS_pidfd_open };
+
+int confine_opener(const struct shared_name *names, size_t count, struct err *err)
+{
+	struct landlock_path paths[SHARE_COUNT_MAX];
+	char text[SHARE_COUNT_MAX][32];
+	AUTO_CLOSE int ruleset = -1;
+
+	for (size_t i = 0; i < count && i < SHARE_COUNT_MAX; i++) {
+		snprintf(text[i], sizeof(text[i]), "/proc/self/fd/%d", names[i].dir_fd);
+		paths[i] = (struct landlock_path){ .path = text[i], .write = !names[i].read_only };
+	}
+	ruleset = landlock_open(paths, count, err);
+	if (ruleset < 0 && ruleset != -ENOSYS)
+		return ruleset;
+	return restrict_self(ruleset, of_helpers, ARRAY_SIZE(of_helpers), err);
+}
+
 int confine_clerk(const char *root, bool removes_volumes, struct err *err)
 {
-	/* Of what a clerk could be made to do, were it taken over by its shim. */
-	static const int more[] = { SYS_execve, SYS_execveat, SYS_socket, SYS_socketpair,
-				    SYS_clone,  SYS_kill,     SYS_tgkill, SYS_pidfd_open };
 	AUTO_FREE char *database = path_join(root, "hull.db");
 	AUTO_FREE char *log = path_join(root, "hull.db-wal");
 	AUTO_FREE char *index = path_join(root, "hull.db-shm");
@@ -383,7 +401,7 @@ int confine_clerk(const char *root, bool removes_volumes, struct err *err)
 
 	if (ruleset < 0 && ruleset != -ENOSYS)
 		return ruleset;
-	return restrict_self(ruleset, more, ARRAY_SIZE(more), err);
+	return restrict_self(ruleset, of_helpers, ARRAY_SIZE(of_helpers), err);
 }
 
 int confine_starter(const struct launch *launch, struct err *err)

@@ -10,6 +10,7 @@
 #define SHIM_CONFINE_H
 
 #include "base/err.h"
+#include "share/opener.h"
 #include "shim/launch.h"
 #include "store/config.h"
 
@@ -23,5 +24,9 @@ int confine_clerk(const char *root, bool removes_volumes, struct err *err);
 /* The same for who starts processes of networks for a shim that may not: the database, and what
  * those processes need. */
 int confine_starter(const struct launch *launch, struct err *err);
+
+/* The same for who opens shared files by name (shim/single_files.h): the directories that they are
+ * in. */
+int confine_opener(const struct shared_name *names, size_t count, struct err *err);
 
 #endif

@@ -156,8 +156,8 @@ static int boot(struct shim *shim, bool use_template, struct err *err)
 		if (it->slot)
 			options.disks[it->slot] = (struct vm_disk){ it->path, VM_DISK_RAW };
 	await_disks(shim, scratch);
-	r = shares_start(&shim->launch, config, bulk_fd(shim->bulk), emulator_log, &shim->shares,
-			 err);
+	r = shares_start(&shim->launch, config, bulk_fd(shim->bulk), shim->opener, emulator_log,
+			 &shim->shares, err);
 	if (r < 0)
 		return r;
 	options.files_fd = shim->shares.channel;

@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "shim/confine.h"
 #include "shim/shim.h"
+#include "shim/single_files.h"
 
 #define WORDS_MAX ((off_t)64 * 1024)
 
@@ -58,6 +59,9 @@ static int set_up(struct shim *shim, char *program, struct err *err)
 		r = clerk_get(shim->clerk, &shim->container, err);
 	if (r == 0 && !shim->container->config.networks.count && shim->launch.netd)
 		r = clerk_start_starter(&shim->launch, program, &shim->starter, err);
+	if (r == 0 && !shim->launch.files)
+		r = shim->opener =
+			single_files_start(&shim->launch, &shim->container->config, program, err);
 	if (r < 0)
 		return r;
 	dir = launch_container_dir(shim->launch.root, shim->launch.uuid);

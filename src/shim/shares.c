@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -34,20 +37,45 @@ bool shares_is_read_only(const struct mount_config *mount)
 	return strv_contains(mount->options, "ro");
 }
 
+int shares_locate_file(const char *path, char **ret_name)
+{
+	AUTO_FREE char *real = realpath(path, NULL);
+	char *slash = real ? strrchr(real, '/') : NULL;
+	struct stat st;
+	int fd;
+
+	if (!slash || stat(real, &st) < 0)
+		return -ENOENT;
+	if (S_ISDIR(st.st_mode))
+		return -EINVAL;
+	*slash = '\0';
+	fd = open(*real ? real : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_name = xstrdup(slash + 1);
+	return fd;
+}
+
 struct roots {
 	int fds[SHARE_COUNT_MAX]; /* owned, O_PATH */
 	bool read_only[SHARE_COUNT_MAX];
+	char *names[SHARE_COUNT_MAX]; /* owned; of files that follow their names; else NULL */
+	int places[SHARE_COUNT_MAX];  /* owned: where these are */
 	size_t count;
 };
 
 static void roots_release(struct roots *roots)
 {
-	for (size_t i = 0; i < roots->count; i++)
+	for (size_t i = 0; i < roots->count; i++) {
 		close(roots->fds[i]);
+		if (roots->names[i])
+			close(roots->places[i]);
+		free(roots->names[i]);
+	}
 }
 
 static int open_roots(const struct launch *launch, const struct container_config *config,
-		      struct roots *roots, struct err *err)
+		      bool follow, struct roots *roots, struct err *err)
 {
 	for (size_t i = 0; i < config->mounts.count; i++) {
 		const char *source = shares_source(launch, config, i);
@@ -64,7 +92,11 @@ static int open_roots(const struct launch *launch, const struct container_config
 		if (fd < 0)
 			return err_set(err, -errno, "cannot open '%s': %m", source);
 		roots->read_only[roots->count] = shares_is_read_only(&config->mounts.items[i]);
-		roots->fds[roots->count++] = fd;
+		roots->fds[roots->count] = fd;
+		if (follow)
+			roots->places[roots->count] =
+				shares_locate_file(source, &roots->names[roots->count]);
+		roots->count++;
 	}
 	return 0;
 }
@@ -93,21 +125,25 @@ static int confine(const char *program, const struct roots *roots, struct err *e
 }
 
 static int spawn(const char *program, const struct roots *roots, int channel, int state, int bulk,
-		 const char *log_path, pid_t *ret_pid, struct err *err)
+		 int opener, const char *log_path, pid_t *ret_pid, struct err *err)
 {
 	AUTO_CLOSE int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	AUTO_CLOSE int log =
 		open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	AUTO_CLOSE int landlock = confine(program, roots, err);
 	const char *argv[SHARE_COUNT_MAX + 2] = { program };
+	AUTO_STRV char **words = NULL;
+	int next = SHARE_FD_ROOT;
+	size_t count = 7;
 	char *environment[] = { NULL };
-	struct proc_fd fds[6 + SHARE_COUNT_MAX] = {
+	struct proc_fd fds[7 + 2 * SHARE_COUNT_MAX] = {
 		{ nothing, 0 },
 		{ nothing, 1 },
 		{ log >= 0 ? log : nothing, 2 },
 		{ channel, SHARE_FD_CHANNEL },
 		{ state, SHARE_FD_STATE },
 		{ bulk, SHARE_FD_BULK },
+		{ opener > 0 ? opener : nothing, SHARE_FD_OPENER },
 	};
 
 	if (landlock < 0)
@@ -115,14 +151,21 @@ static int spawn(const char *program, const struct roots *roots, int channel, in
 	if (landlock == 0)
 		landlock = -1; /* not on this kernel */
 	for (size_t i = 0; i < roots->count; i++) {
-		fds[6 + i] = (struct proc_fd){ roots->fds[i], SHARE_FD_ROOT + (int)i };
-		argv[1 + i] = roots->read_only[i] ? "ro" : "rw";
+		const char *how = roots->read_only[i] ? "ro" : "rw";
+		AUTO_FREE char *word =
+			roots->names[i] ? xasprintf("%s:%s", how, roots->names[i]) : xstrdup(how);
+
+		fds[count++] = (struct proc_fd){ roots->fds[i], next++ };
+		if (roots->names[i])
+			fds[count++] = (struct proc_fd){ roots->places[i], next++ };
+		strv_push(&words, word);
+		argv[1 + i] = words[i];
 	}
 	const struct proc_spec spec = {
 		.argv = (char *const *)argv,
 		.environment = environment,
 		.fds = fds,
-		.fd_count = 6 + roots->count,
+		.fd_count = count,
 		.new_session = true,
 		.die_with_parent = true,
 		.no_new_privileges = true,
@@ -159,14 +202,14 @@ int shares_save(int state_fd, const char *directory, struct err *err)
 }
 
 int shares_start(const struct launch *launch, const struct container_config *config, int bulk,
-		 const char *log_path, struct shares *ret_shares, struct err *err)
+		 int opener, const char *log_path, struct shares *ret_shares, struct err *err)
 {
 	CLEANUP(roots_release) struct roots roots = { 0 };
 	AUTO_CLOSE int state = -1;
 	AUTO_CLOSE int ours = -1;
 	AUTO_CLOSE int theirs = -1;
 	int pair[2];
-	int r = open_roots(launch, config, &roots, err);
+	int r = open_roots(launch, config, opener > 0, &roots, err);
 
 	if (r < 0 || roots.count == 0)
 		return r;
@@ -177,8 +220,8 @@ int shares_start(const struct launch *launch, const struct container_config *con
 		return r;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(launch->share_server, &roots, theirs, state, bulk, log_path, &ret_shares->pid,
-		  err);
+	r = spawn(launch->share_server, &roots, theirs, state, bulk, opener, log_path,
+		  &ret_shares->pid, err);
 	if (r < 0)
 		return r;
 	ret_shares->channel = TAKE_FD(ours);

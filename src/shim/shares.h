@@ -16,6 +16,9 @@
 const char *shares_source(const struct launch *launch, const struct container_config *config,
 			  size_t i);
 bool shares_is_read_only(const struct mount_config *mount);
+/* Where the file of that path lies: its directory (O_PATH; the caller's), links being followed, and
+ * its own name there. -ENOENT, or -EINVAL: it is a directory. */
+int shares_locate_file(const char *path, char **ret_name);
 
 /* A server that runs; all 0: there is none. */
 struct shares {
@@ -25,10 +28,11 @@ struct shares {
 };
 
 /* Starts the server for the shares of a container, confined to them; it goes on with what was saved
- * if launch names a saved machine. bulk: the memory that much data passes through. *ret_shares is
- * left alone when there are no shares. Its messages are appended to the file log_path. */
+ * if launch names a saved machine. bulk: the memory that much data passes through. opener: the
+ * socket of shim/single_files.h; 0: none. *ret_shares is left alone when there are no shares. Its
+ * messages are appended to the file log_path. */
 int shares_start(const struct launch *launch, const struct container_config *config, int bulk,
-		 const char *log_path, struct shares *ret_shares, struct err *err);
+		 int opener, const char *log_path, struct shares *ret_shares, struct err *err);
 /* Keeps the state in directory: the guest stands still. */
 int shares_save(int state_fd, const char *directory, struct err *err);
 /* Ends it, when nothing can come from the guest any more. */

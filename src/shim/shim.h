@@ -125,6 +125,7 @@ struct shim {
 	uint32_t next_process_id;
 	struct client *clients; /* owned list (server.c) */
 	struct shim_bulk *bulk; /* owned; NULL before the first machine */
+	int opener;             /* owned: the socket of shim/single_files.h; 0: there is none */
 	unsigned client_count;
 	struct loop_source *reaper;  /* frees dead clients outside their callbacks */
 	struct loop_source *answers; /* fires when the guest owes one for too long */

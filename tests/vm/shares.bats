@@ -62,10 +62,10 @@ start_with() {
 	assert_output f
 }
 
-@test "a single file is shared without its neighbours" {
+@test "a single file is shared without its neighbours, and follows its name" {
 	echo one > f
 	echo secret > neighbour
-	start_with -v ./f:/etc/app.conf -v ./f:/new/place/f:ro
+	start_with -v ./f:/etc/app.conf -v ./f:/new/place/f:ro -v "$(dirname "$HULL")/tests/vm/watch_files:/watch:ro"
 	run -0 in_container 'cat /etc/app.conf /new/place/f; echo two > /etc/app.conf; ls /new/place'
 	assert_output $'one\none\nf'
 	run -0 cat f
@@ -73,6 +73,33 @@ start_with() {
 	echo three > f
 	run -0 in_container 'cat /etc/app.conf'
 	assert_output three
+	# As editors save, to whoever watches and whoever has it open.
+	hull exec box /watch /etc/app.conf > events &
+	local watcher=$!
+	soon grep -qx ready events
+	hull exec -d box sh -c 'exec 3< /etc/app.conf; echo > /opened; until grep -q five <&3; do sleep 0.1; done; echo > /seen'
+	soon hull exec box test -e /opened
+	echo four > f~
+	mv f~ f
+	run -0 in_container 'cat /etc/app.conf /new/place/f; echo more >> /etc/app.conf'
+	assert_output $'four\nfour'
+	run -0 cat f
+	assert_output $'four\nmore'
+	run -1 in_container 'echo x > /new/place/f'
+	soon grep -qx 'close /etc/app.conf ' events
+	rm f
+	run -0 in_container 'cat /etc/app.conf'
+	assert_output $'four\nmore'
+	ln -s neighbour f
+	run -0 in_container 'cat /etc/app.conf'
+	refute_output --partial secret
+	rm f
+	printf 'four\nmore\nfive\n' > f
+	soon hull exec box test -e /seen
+	run -0 in_container 'cat /etc/app.conf'
+	assert_output $'four\nmore\nfive'
+	hull stop box
+	wait "$watcher" || true
 }
 
 @test "what cannot be mounted is told" {
