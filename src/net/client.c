@@ -110,7 +110,11 @@ static int spawn(const struct net_spec *spec, const json_t *config, const char *
 				 { lock, NETD_FD_LOCK },
 				 { dir_fd, NETD_FD_DIR } };
 	struct proc_spec process = {
-		.argv = argv, .fds = fds, .fd_count = ARRAY_SIZE(fds), .new_session = true
+		.argv = argv,
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds),
+		.new_session = true,
+		.landlock_fd = spec->landlock_fd,
 	};
 	r = proc_spawn(&process, &pid, err);
 	if (r < 0)

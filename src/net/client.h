@@ -53,7 +53,8 @@ struct net_spec {
 	bool internal; /* no way out of the network and none in but the TAP; no names but its own */
 	bool tap;      /* a TAP device, where this user may make one: the host is on the network */
 	uint32_t linger_ms; /* how long it stays without members; 0: NET_LINGER_MS */
-	bool debug;         /* hull-netd tells on stderr (inherited) what it does */
+	int landlock_fd; /* what hull-netd is confined to from its start (proc_spec); 0: nothing */
+	bool debug;      /* hull-netd tells on stderr (inherited) what it does */
 };
 
 /* One machine's place in the network. */

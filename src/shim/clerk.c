@@ -103,6 +103,7 @@ static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, c
 	const char *own_name = launch ? STARTER_NAME : NAME;
 	CLEANUP(desk_closep) struct desk *desk = NULL;
 	struct err err = { 0 };
+	int networks = 0;
 	char *name = program ? strstr(program, "hull-shim") : NULL;
 	char first;
 	int r;
@@ -119,11 +120,13 @@ static _Noreturn void be_clerk(int socket, const char *root, const char *uuid, c
 		_exit(0);
 	r = desk_open(root, uuid, launch, &desk, &err);
 	if (r == 0 && launch)
-		r = confine_starter(launch, &err);
+		r = confine_starter(launch, &networks, &err);
 	else if (r == 0)
 		r = confine_clerk(root,
 				  desk_config(desk)->auto_remove && has_volumes(desk_config(desk)),
 				  &err);
+	if (r == 0)
+		desk_confine_networks(desk, networks);
 	serve(desk, r, &err);
 	desk = desk_close(desk);
 	_exit(0);

@@ -22,6 +22,7 @@ struct desk {
 	char *root;            /* owned */
 	struct container *own; /* owned: the row, its configuration as it was in the beginning */
 	const struct launch *launch; /* borrowed; of a starter, NULL for the clerk of the row */
+	int networks; /* owned: what networks' processes are confined to; 0: nothing of their own */
 };
 
 /* *ret_answer is made by those that have something to say. */
@@ -145,6 +146,7 @@ static int on_start_network(struct desk *desk, const json_t *request, json_t **r
 	if (r < 0)
 		return r;
 	net_start_init(&start, desk->launch, &network);
+	start.spec.landlock_fd = desk->networks;
 	r = net_client_reach(&start.spec, err);
 	net_start_release(&start);
 	if (r < 0)
@@ -206,10 +208,17 @@ int desk_open(const char *root, const char *uuid, const struct launch *launch,
 	return 0;
 }
 
+void desk_confine_networks(struct desk *desk, int landlock_fd)
+{
+	desk->networks = landlock_fd;
+}
+
 struct desk *desk_close(struct desk *desk)
 {
 	if (!desk)
 		return NULL;
+	if (desk->networks > 0)
+		close(desk->networks);
 	container_free(desk->own);
 	store_close(desk->store);
 	free(desk->root);

@@ -18,6 +18,8 @@ struct launch;
  * of the clerk of the row. */
 int desk_open(const char *root, const char *uuid, const struct launch *launch,
 	      struct desk **ret_desk, struct err *err);
+/* What the networks' processes that it starts are confined to (confine_starter); taken. */
+void desk_confine_networks(struct desk *desk, int landlock_fd);
 struct desk *desk_close(struct desk *desk);
 DEFINE_CLEANUP(struct desk *, desk_close)
 

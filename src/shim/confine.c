@@ -404,21 +404,31 @@ int confine_clerk(const char *root, bool removes_volumes, struct err *err)
 	return restrict_self(ruleset, of_helpers, ARRAY_SIZE(of_helpers), err);
 }
 
-int confine_starter(const struct launch *launch, struct err *err)
+static int open_starter_rules(const struct launch *launch, bool database, struct err *err)
 {
-	static const char *const database[] = { "hull.db", "hull.db-wal", "hull.db-shm" };
+	static const char *const files[] = { "hull.db", "hull.db-wal", "hull.db-shm" };
 	CLEANUP(places_release) struct places places = { 0 };
-	AUTO_CLOSE int ruleset = -1;
 
 	add_rules(&places, program_rules, ARRAY_SIZE(program_rules), launch, NULL);
 	add_rules(&places, network_rules, ARRAY_SIZE(network_rules), launch, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(database); i++) {
-		AUTO_FREE char *path = path_join(launch->root, "%s", database[i]);
+	for (size_t i = 0; database && i < ARRAY_SIZE(files); i++) {
+		AUTO_FREE char *path = path_join(launch->root, "%s", files[i]);
 
 		add_place(&places, path, (struct landlock_path){ .write = true });
 	}
-	ruleset = landlock_open_networked(places.paths.items, places.paths.count, err);
-	if (ruleset < 0 && ruleset != -ENOSYS)
-		return ruleset;
-	return restrict_self(ruleset, NULL, 0, err);
+	return landlock_open_networked(places.paths.items, places.paths.count, err);
+}
+
+int confine_starter(const struct launch *launch, int *ret_networks, struct err *err)
+{
+	AUTO_CLOSE int networks = open_starter_rules(launch, false, err);
+	AUTO_CLOSE int own = networks < 0 ? networks : open_starter_rules(launch, true, err);
+	int r;
+
+	if (own < 0 && own != -ENOSYS)
+		return own;
+	r = restrict_self(own, NULL, 0, err);
+	if (r == 0)
+		*ret_networks = networks < 0 ? 0 : TAKE_FD(networks);
+	return r;
 }

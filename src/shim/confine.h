@@ -22,8 +22,9 @@ int confine_shim(const struct launch *launch, const struct container_config *con
  * to remove some, and neither programs nor sockets. */
 int confine_clerk(const char *root, bool removes_volumes, struct err *err);
 /* The same for who starts processes of networks for a shim that may not: the database, and what
- * those processes need. */
-int confine_starter(const struct launch *launch, struct err *err);
+ * those processes need. *ret_networks: that without the database, for them (proc_spec.landlock_fd;
+ * the caller's); 0 where this kernel has no Landlock. */
+int confine_starter(const struct launch *launch, int *ret_networks, struct err *err);
 
 /* The same for who opens shared files by name (shim/single_files.h): the directories that they are
  * in. */

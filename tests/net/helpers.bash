@@ -53,7 +53,7 @@ machine() {
 	local options=()
 	while [[ $1 == -* ]]; do
 		options+=("$1")
-		[[ $1 == -[itD] ]] || { options+=("$2"); shift; }
+		[[ $1 == -[4itD] ]] || { options+=("$2"); shift; }
 		shift
 	done
 	in_world "$MACHINE" "${options[@]}" "$RUN" "$NETD" "$@" 3>&- | sed '/^ready$/d'
@@ -66,7 +66,7 @@ background() {
 	shift
 	while [[ $1 == -* ]]; do
 		options+=("$1")
-		[[ $1 == -[itD] ]] || { options+=("$2"); shift; }
+		[[ $1 == -[4itD] ]] || { options+=("$2"); shift; }
 		shift
 	done
 	"${ENTER[@]}" "$MACHINE" "${options[@]}" "$RUN" "$NETD" "$@" \

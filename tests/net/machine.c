@@ -11,6 +11,7 @@
  *                 (write an IPv6 address as [ADDRESS])
  *   -h PORTS      of the host, that members reach  -n SERVER  its own name server
  *   -a NAME       an alias   -d DOMAIN   -t  a TAP device   -D  debug
+ *   -4            a network without IPv6
  *   -e            no namespace: the program is an emulator, and has its end of the link as
  * descriptor 3 -w FD         the program starts once FD is at its end
  *
@@ -55,7 +56,7 @@ static size_t rule_count;
 static const char *third = "1", *number;
 static char **host_ports, **nameservers, **aliases;
 static int start_fd = -1;
-static bool emulator;
+static bool emulator, ipv4_only;
 
 static void die(const char *what)
 {
@@ -132,6 +133,7 @@ static int make_tap(void)
 static void be_program(int sock, const struct net_joined *joined, char **argv)
 {
 	AUTO_FREE char *lines = NULL;
+	AUTO_FREE char *lines6 = NULL;
 	AUTO_FREE char *resolv = xasprintf("%s/resolv.%s", spec.run, number);
 	AUTO_FREE char *text = xasprintf("nameserver %s\n", joined->names);
 	char go;
@@ -145,11 +147,15 @@ static void be_program(int sock, const struct net_joined *joined, char **argv)
 		"net.ipv6.conf.eth0.accept_ra=0 net.ipv4.ping_group_range='0 2147483647'\n"
 		"ip link set lo up\n"
 		"ip link set eth0 address %s mtu %u txqueuelen 1000 up\n"
-		"ip addr add %s/24 dev eth0\nip -6 addr add %s/64 dev eth0 nodad\n"
-		"ip route add default via %s\nip -6 route add default via %s\n",
-		member.mac, joined->mtu, member.ipv4, member.ipv6, joined->gateway,
-		joined->gateway6);
+		"ip addr add %s/24 dev eth0\nip route add default via %s\n",
+		member.mac, joined->mtu, member.ipv4, joined->gateway);
 	run_lines(lines);
+	if (!ipv4_only) {
+		lines6 = xasprintf("ip -6 addr add %s/64 dev eth0 nodad\n"
+				   "ip -6 route add default via %s\n",
+				   member.ipv6, joined->gateway6);
+		run_lines(lines6);
+	}
 	if (file_write_atomic(resolv, text, strlen(text), 0644, false, NULL) == 0)
 		mount(resolv, "/etc/resolv.conf", NULL, MS_BIND, NULL);
 	if (sock_send_fd(sock, tap) < 0 || read(sock, &go, 1) != 1)
@@ -256,10 +262,13 @@ static void parse(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "+eim:s:p:h:n:a:d:tDw:")) >= 0) {
+	while ((option = getopt(argc, argv, "+4eim:s:p:h:n:a:d:tDw:")) >= 0) {
 		uint32_t value = 0;
 
 		switch (option) {
+		case '4':
+			ipv4_only = true;
+			break;
 		case 'e':
 			emulator = true;
 			break;
@@ -308,7 +317,7 @@ static void parse(int argc, char **argv)
 	number = argv[optind + 2];
 	spec.id = spec.name = xasprintf("n%s", third);
 	spec.subnet = xasprintf("10.99.%s.0/24", third);
-	spec.subnet6 = xasprintf("fd99:%s::/64", third);
+	spec.subnet6 = ipv4_only ? NULL : xasprintf("fd99:%s::/64", third);
 	spec.host_ports = host_ports;
 	member.nameservers = nameservers;
 	member.uuid = member.name = xasprintf("c%s", number);
@@ -316,7 +325,7 @@ static void parse(int argc, char **argv)
 	member.mac =
 		xasprintf("02:00:00:00:0%c:%02x", third[0], (unsigned)strtoul(number, NULL, 10));
 	member.ipv4 = xasprintf("10.99.%s.%s", third, number);
-	member.ipv6 = xasprintf("fd99:%s::%s", third, number);
+	member.ipv6 = ipv4_only ? NULL : xasprintf("fd99:%s::%s", third, number);
 }
 
 /* Becomes the program, with descriptor 3; the link's other end is its parent's. */

@@ -163,6 +163,14 @@ for line in sys.stdin:
 	assert_output "hello 10.99.1.1"
 }
 
+@test "a network without IPv6 has a TAP device, too" {
+	background web -4 -t 10 $SERVE tcp:80=web
+	run -0 ask tcp:10.99.1.10:80
+	assert_output "web 10.99.1.2"
+	run -0 in_world sh -c 'ip -o addr show dev hull0 scope global | grep -c inet'
+	assert_output 1
+}
+
 @test "with a TAP device the host reaches containers, and they open nothing to it" {
 	serve_world world tcp:8000 udp:8000
 	background web -t -p tcp:0.0.0.0:8080:80 -p udp:0.0.0.0:5353:53 -p 'tcp:[::]:8080:80' 10 $SERVE tcp:80=web udp:53=web tcp6:80=web6

@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "base/fd.h"
+#include "base/landlock.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "net/client.h"
@@ -208,6 +210,34 @@ static void test_a_starter_starts_its_networks(void **state)
 	assert_false(net_is_up(*state, "back"));
 }
 
+/* Before it confines itself, too: a program in its place has not the rights of who starts it. */
+static void test_what_a_starter_starts_has_no_database(void **state)
+{
+	AUTO_FREE char *program = path_join(*state, "program");
+	AUTO_FREE char *net = path_join(*state, "net");
+	AUTO_FREE char *said = path_join(net, "said");
+	AUTO_FREE char *script =
+		xasprintf("#!/bin/sh\necho begun > '%s'\ncat '%s/hull.db' >> '%s'\n"
+			  "ls -l /proc/self/fd >> '%s'\n",
+			  said, (char *)*state, said, said);
+	struct launch launch = { .root = *state, .uuid = (char *)OWN, .netd = program };
+	AUTO_CLOSE int landlock = landlock_open(NULL, 0, NULL);
+	CLEANUP(clerk_stopp) struct clerk *starter = NULL;
+	AUTO_FREE char *text = NULL;
+
+	if (landlock < 0)
+		skip();
+	stage(*state);
+	assert_int_equal(path_make_dirs(net, 0700, NULL), 0);
+	assert_int_equal(file_write_atomic(program, script, strlen(script), 0755, false, NULL), 0);
+	assert_int_equal(clerk_start_starter(&launch, NULL, &starter, NULL), 0);
+	assert_int_equal(clerk_start_network(starter, "back", NULL), -ECONNREFUSED); /* ended */
+	assert_int_equal(file_read(said, 65536, &text, NULL, NULL), 0);
+	assert_true(str_starts(text, "begun\n"));
+	assert_null(strstr(text, "SQLite format"));
+	assert_null(strstr(text, "hull.db"));
+}
+
 static void test_only_one_that_removes_itself_is_removed(void **state)
 {
 	CLEANUP(container_freep) struct container *own = NULL;
@@ -312,6 +342,7 @@ int main(void)
 		TEST_IN_DIR(test_ports_that_are_wishes),
 		TEST_IN_DIR(test_networks_that_it_is_in),
 		TEST_IN_DIR(test_a_starter_starts_its_networks),
+		TEST_IN_DIR(test_what_a_starter_starts_has_no_database),
 		TEST_IN_DIR(test_only_one_that_removes_itself_is_removed),
 		TEST_IN_DIR(test_what_is_refused),
 		TEST_IN_DIR(test_what_it_complains_of_is_text),
