@@ -40,6 +40,7 @@
 #define FRAME_MAX ((size_t)SHARE_HEADER_SIZE + SHARE_PAYLOAD_MAX)
 #define STOP_MS 5000
 #define KICK_NS 2000000
+#define UNSENT_MS 10
 #define NOTES_PIPE_SIZE (1 << 20) /* what the host may have under way fits */
 
 static struct {
@@ -109,6 +110,71 @@ static int send_frame(uint16_t share, uint16_t type, uint8_t *frame, size_t size
 #define REQUEST_SIZE \
 	(((size_t)SHARE_PAYLOAD_MAX / SHARE_BLOCK_ALIGNMENT + 2) * SHARE_BLOCK_ALIGNMENT)
 
+/* What nobody waits for goes with the next request, or a little later: each message wakes the
+ * emulator and hull-share. */
+static struct {
+	uint8_t frames[4096];
+	size_t size;
+} unsent; /* of the thread that takes requests */
+
+static int flush_unsent(void)
+{
+	size_t size = unsent.size;
+	int r;
+
+	unsent.size = 0;
+	if (!size)
+		return 0;
+	pthread_mutex_lock(&shares.port_lock);
+	r = fd_write_all(shares.port, unsent.frames, size);
+	pthread_mutex_unlock(&shares.port_lock);
+	return r;
+}
+
+/* As send_frame, with what is unsent before it. */
+static int send_request(uint16_t share, uint16_t type, uint8_t *frame, size_t size, bool can_wait)
+{
+	struct share_header header = { (uint32_t)size, share, type };
+	size_t whole = SHARE_HEADER_SIZE + size;
+	int r = unsent.size + whole > sizeof(unsent.frames) ? flush_unsent() : 0;
+
+	if (r < 0)
+		return r;
+	if (whole > sizeof(unsent.frames))
+		return send_frame(share, type, frame, size);
+	share_header_encode(&header, frame);
+	memcpy(unsent.frames + unsent.size, frame, whole);
+	unsent.size += whole;
+	return can_wait ? 0 : flush_unsent();
+}
+
+/* The end of a file that was only read, and what the kernel has forgotten. */
+static bool can_wait(const uint8_t *message)
+{
+	struct fuse_in_header in;
+	struct fuse_release_in arg;
+
+	memcpy(&in, message, sizeof(in));
+	if (in.opcode == FUSE_FORGET || in.opcode == FUSE_BATCH_FORGET)
+		return true;
+	if (in.opcode != FUSE_RELEASE)
+		return false;
+	memcpy(&arg, message + sizeof(in), sizeof(arg));
+	return (arg.flags & O_ACCMODE) == O_RDONLY;
+}
+
+/* The kernel does not care how a RELEASE went: the host does not answer it. */
+static void answer_release(size_t share, const uint8_t *message)
+{
+	struct fuse_in_header in;
+	struct fuse_out_header out = { .len = sizeof(out) };
+
+	memcpy(&in, message, sizeof(in));
+	out.unique = in.unique;
+	if (in.opcode == FUSE_RELEASE)
+		(void)!write(shares.fuse_fds[share], &out, sizeof(out));
+}
+
 /* How much data a request moves. */
 static size_t data_size(const uint8_t *message, size_t size)
 {
@@ -140,7 +206,7 @@ static bool send_with_block(uint16_t share, uint8_t *request, size_t size)
 	}
 	share_block_encode((struct share_block){ (uint32_t)block, (uint32_t)(size - head) },
 			   frame + SHARE_HEADER_SIZE);
-	return send_frame(share, SHARE_BLOCK, frame, SHARE_BLOCK_FIXED + head) == 0;
+	return send_request(share, SHARE_BLOCK, frame, SHARE_BLOCK_FIXED + head, false) == 0;
 }
 
 /* False when the share is unmounted. */
@@ -154,13 +220,16 @@ static bool take_request(size_t share, uint8_t *request)
 	if (data_size(message, (size_t)n) >= SHARE_BLOCK_MIN &&
 	    send_with_block((uint16_t)share, request, (size_t)n))
 		return true;
-	return send_frame((uint16_t)share, SHARE_FUSE, message - SHARE_HEADER_SIZE, (size_t)n) == 0;
+	answer_release(share, message);
+	return send_request((uint16_t)share, SHARE_FUSE, message - SHARE_HEADER_SIZE, (size_t)n,
+			    can_wait(message)) == 0;
 }
 
 static void stand_still(void)
 {
 	if (!__atomic_load_n(&still.stop, __ATOMIC_RELAXED))
 		return;
+	flush_unsent();
 	pthread_mutex_lock(&still.lock);
 	still.stopped = true;
 	pthread_cond_broadcast(&still.changed);
@@ -177,20 +246,23 @@ static void *serve_requests(void *unused)
 
 	if (!request)
 		_exit(1);
+	for (size_t i = 0; i < shares.count; i++)
+		fds[i] = (struct pollfd){ .fd = shares.fuse_fds[i], .events = POLLIN };
 	while (shares.count == 1) {
 		stand_still();
+		if (unsent.size && poll(fds, 1, UNSENT_MS) == 0)
+			flush_unsent();
 		if (!take_request(0, request))
 			_exit(0);
 	}
-	for (size_t i = 0; i < shares.count; i++) {
+	for (size_t i = 0; i < shares.count; i++)
 		fd_set_nonblock(shares.fuse_fds[i], true);
-		fds[i] = (struct pollfd){ .fd = shares.fuse_fds[i], .events = POLLIN };
-	}
 	for (;;) {
 		size_t left = 0;
 
 		stand_still();
-		poll(fds, shares.count, -1);
+		if (poll(fds, shares.count, unsent.size ? UNSENT_MS : -1) == 0)
+			flush_unsent();
 		for (size_t i = 0; i < shares.count; i++) {
 			if (fds[i].revents && !take_request(i, request))
 				fds[i].fd = -1;

@@ -127,6 +127,7 @@ int handle_new(struct call *call, struct node *node, int fd, uint64_t *ret_fh)
 	server->handles.items[i] = (struct handle){ call->share, node, fd };
 	server->handle_hint = i + 1;
 	fs_use(node);
+	node->opens++;
 	*ret_fh = i;
 	return 0;
 }

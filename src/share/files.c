@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/mem.h"
 
+#define PUSH_MAX 16384
 #define COPY_MAX (64 << 20) /* of one COPY_FILE_RANGE: others wait meanwhile */
 
 int file_open(int path_fd, uint32_t flags, const struct share *share)
@@ -59,11 +61,41 @@ static bool is_unchanged(struct node *node, int fd)
 	return same;
 }
 
+/* What a small file holds goes before the answer, so that it need not be asked for. Only while the
+ * guest has it open nowhere else: it takes this with the page locked, and a page that waits for
+ * what was asked for, of which the answer is behind this, is locked. It takes nothing if it
+ * believes the file to be larger. */
+static void push_content(struct call *call, const struct node *node, int fd)
+{
+	struct share_server *server = call->server;
+	struct {
+		struct fuse_out_header header;
+		struct fuse_notify_store_out body;
+	} message = {
+		.header = { .len = (uint32_t)(sizeof(message) + node->size),
+			    .error = FUSE_NOTIFY_STORE },
+		.body = { .nodeid = node->id, .size = (uint32_t)node->size },
+	};
+	uint8_t *at = server->out + SHARE_HEADER_SIZE;
+
+	if (pread(fd, at + sizeof(message), node->size, 0) != (ssize_t)node->size)
+		return;
+	memcpy(at, &message, sizeof(message));
+	server_send(server, call->share->index, SHARE_FUSE, message.header.len);
+}
+
+static bool is_worth_pushing(const struct node *node, uint32_t flags)
+{
+	return !node->is_cached && !node->opens && (flags & O_ACCMODE) != O_WRONLY &&
+	       !(flags & O_TRUNC) && node->size && node->size <= PUSH_MAX;
+}
+
 int op_open(struct call *call)
 {
 	const struct fuse_open_in *arg = call->fixed;
 	struct fuse_open_out *out = (void *)call->out;
 	AUTO_CLOSE int path_fd = -1;
+	bool same;
 	int fd;
 	int r;
 
@@ -81,8 +113,13 @@ int op_open(struct call *call)
 	own_end(call);
 	if (fd < 0)
 		return fd;
+	same = is_unchanged(call->node, fd);
+	call->node->is_cached &= same;
+	if (same && is_worth_pushing(call->node, arg->flags))
+		push_content(call, call->node, fd);
+	call->node->is_cached = true;
 	call->out_size = sizeof(*out);
-	r = reply_open(call, call->node, fd, is_unchanged(call->node, fd), out);
+	r = reply_open(call, call->node, fd, same, out);
 	if (r == 0 && arg->flags & O_APPEND)
 		call->server->handles.items[out->fh].appends = true;
 	return r;
@@ -129,6 +166,7 @@ int op_create(struct call *call)
 	if (r < 0)
 		return r;
 	node = node_find(&call->share->nodes, entry->nodeid);
+	node->is_cached = true;
 	r = reply_open(call, node, TAKE_FD(fd), true, (void *)(call->out + sizeof(*entry)));
 	if (r < 0)
 		fs_forget(call->share, entry->nodeid, 1);
@@ -148,6 +186,7 @@ int op_read(struct call *call)
 	n = pread(handle->fd, call->block ? call->block : call->out, size, (off_t)arg->offset);
 	if (n < 0)
 		return -errno;
+	call->node->is_cached = true;
 	if (call->block)
 		call->block_size = (size_t)n;
 	else
@@ -167,6 +206,7 @@ int op_write(struct call *call)
 		return -EBADF;
 	if (arg->size != call->data_size)
 		return -EINVAL;
+	call->node->is_cached = true;
 	own_node(call, call->node);
 	own_begin(call);
 	while (done < call->data_size) {
@@ -194,7 +234,7 @@ int op_release(struct call *call)
 	struct handle *handle = handle_get(call, arg->fh);
 
 	if (!handle)
-		return -EBADF;
+		return CALL_NO_REPLY;
 	own_node(call, call->node);
 	own_begin(call);
 	if (handle->fd >= 0)
@@ -203,9 +243,10 @@ int op_release(struct call *call)
 		call->server->handle_hint = arg->fh;
 	*handle = (struct handle){ 0 };
 	own_end(call);
+	call->node->opens--;
 	call->node->uses--; /* dropped by whoever forgets it; the guest still knows it */
 	node_drop(&call->share->nodes, call->node, fs_unwatch, call->share);
-	return 0;
+	return CALL_NO_REPLY;
 }
 
 int op_fsync(struct call *call)

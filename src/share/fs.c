@@ -246,5 +246,5 @@ int fs_request(struct share *share, const uint8_t *data, size_t size,
 		if (node)
 			fs_unuse(share, node);
 	}
-	return r == CALL_NO_REPLY ? 0 : reply(&call, r, block);
+	return r == CALL_NO_REPLY || in.opcode == FUSE_RELEASE ? 0 : reply(&call, r, block);
 }

@@ -28,6 +28,8 @@ struct node {
 	uint64_t lookups; /* of the guest */
 	uint32_t uses;    /* children and open files */
 	int watch;        /* -1: changes in this directory are not seen */
+	uint32_t opens;   /* by the guest */
+	bool is_cached;   /* the guest may have its pages */
 	unsigned echoes;  /* bits 1 << enum share_echo_op: under way */
 	/* As the guest was told last. */
 	struct timespec changed;

@@ -213,6 +213,7 @@ static int take_handle(struct unpack *in, struct share_server *server)
 	path_fd = fs_open_node(share, node, NULL);
 	fd = path_fd < 0 ? -1 : file_open(path_fd, flags, share);
 	fs_use(node);
+	node->opens++;
 	server->handles.items[number] = (struct handle){ share, node, fd < 0 ? -1 : fd };
 	return 0;
 }

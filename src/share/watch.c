@@ -107,6 +107,8 @@ static void note_add(struct share *share, uint8_t op, struct node *dir, const ch
 {
 	struct share_server *server = share->server;
 
+	if (node && !op)
+		node->is_cached = false;
 	if (server->note_count == NOTES_MAX || !server->has_hello)
 		return;
 	if (node && node->echoes & (1u << op))

@@ -178,12 +178,53 @@ static void test_blocks_that_are_none_end_the_channel(void **state)
 	guest_free(guest);
 }
 
+/* Small files come with their first opening, when nothing of them can be under way. */
+static void test_small_files_are_not_asked_for(void **state)
+{
+	struct guest *guest;
+	struct fuse_notify_store_out store;
+	uint64_t fh[3] = { 0 };
+	uint64_t node;
+
+	put_file(*state, "f", "small");
+	put_file(*state, "empty", "");
+	guest = guest_new(*state, false);
+	node = lookup(guest, FUSE_ROOT_ID, "f");
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh[0]), 0);
+	assert_int_equal(guest->stored, 1);
+	assert_int_equal(guest->stored_size, sizeof(struct fuse_out_header) + sizeof(store) + 5);
+	memcpy(&store, guest->stored_data + sizeof(struct fuse_out_header), sizeof(store));
+	assert_int_equal(store.nodeid, node);
+	assert_int_equal(store.offset, 0);
+	assert_int_equal(store.size, 5);
+	assert_memory_equal(guest->stored_data + sizeof(struct fuse_out_header) + sizeof(store),
+			    "small", 5);
+	assert_true(((struct fuse_open_out *)(void *)guest->data)->open_flags & FOPEN_KEEP_CACHE);
+	/* It has it now. */
+	release(guest, node, fh[0]);
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh[0]), 0);
+	assert_int_equal(guest->stored, 1);
+	release(guest, node, fh[0]);
+	/* Of what has changed the guest does not know how large it is; then it does. */
+	put_file(*state, "f", "changed");
+	node = lookup(guest, FUSE_ROOT_ID, "f");
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh[0]), 0);
+	assert_int_equal(guest->stored, 2);
+	/* Neither where it is open, nor for writing, nor where there is nothing. */
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh[1]), 0);
+	node = lookup(guest, FUSE_ROOT_ID, "empty");
+	assert_int_equal(open_node(guest, node, O_RDONLY, &fh[2]), 0);
+	assert_int_equal(guest->stored, 2);
+	guest_free(guest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST_IN_DIR(test_data_passes_through_blocks),
 		TEST_IN_DIR(test_blocks_come_back),
 		TEST_IN_DIR(test_blocks_that_are_none_end_the_channel),
+		TEST_IN_DIR(test_small_files_are_not_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
