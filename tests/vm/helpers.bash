@@ -76,9 +76,12 @@ state_of() {
 	hull inspect "$1" | jq -r '.[0].status.state'
 }
 
+# Bounds what never comes: a guest beside many others takes a minute for what takes it seconds alone.
+readonly PATIENCE=150
+
 # soon COMMAND...: tries until it succeeds, for what tells nobody when it happens.
 soon() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + PATIENCE))
 	until "$@" 2> /dev/null; do
 		((SECONDS < end)) || fail "not in time: $*"
 	done
@@ -91,7 +94,7 @@ is_listed() {
 # logged CONTAINER PATTERN: waits until it has written such a line.
 logged() {
 	soon is_listed "$1"
-	timeout 60 grep -q -m 1 -e "$2" < <(exec timeout 60 "$HULL" logs -f "$1" 2>&1)
+	timeout "$PATIENCE" grep -q -m 1 -e "$2" < <(exec timeout "$PATIENCE" "$HULL" logs -f "$1" 2>&1)
 }
 
 # The process of a network stays for two seconds when its last member has gone, and so does its helper. In the state that
