@@ -15,7 +15,9 @@ struct volume_create_options {
 
 static const struct option_spec volume_create_options[] = {
 	OPT_SIZE("size", 's', "SIZE", struct volume_create_options, size_bytes,
-		 "how much it can hold (default 512g); takes only what is in it", .minimum = 1),
+		 "how much it can hold (default: as the host's disk, 64g to 512g); takes only what "
+		 "is in it",
+		 .minimum = 1),
 	OPT_LIST("opt", 'o', "KEY=VALUE", struct volume_create_options, options,
 		 "size=SIZE, journal=ordered|writeback|journal[:SIZE], type=disk|directory"),
 	OPT_LIST("label", 'l', "KEY[=VALUE]", struct volume_create_options, labels,

@@ -141,6 +141,15 @@ int scratch_create(const char *template_dir, const char *path, uint64_t size_byt
 	return r < 0 ? r : scratch_copy(template, path, err);
 }
 
+uint64_t volume_size_default(uint64_t host_bytes)
+{
+	uint64_t size = VOLUME_SIZE_LEAST;
+
+	while (size < host_bytes && size < VOLUME_SIZE_MOST)
+		size *= 2;
+	return size;
+}
+
 int volume_disk_create(const char *template_dir, const char *path, uint64_t size_bytes,
 		       uint32_t journal_mib, struct err *err)
 {
@@ -156,7 +165,7 @@ int volume_disk_create(const char *template_dir, const char *path, uint64_t size
 	int r;
 
 	/* Others than the usual ones are too rare to be worth a template for each. */
-	if (size_bytes != SCRATCH_SIZE_DEFAULT || journal_mib)
+	if (size_bytes != volume_size_default(size_bytes) || journal_mib)
 		return ext4_make(path, &options, err);
 	r = require_template(template_dir, &options, &template, err);
 	return r < 0 ? r : scratch_copy(template, path, err);

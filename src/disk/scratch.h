@@ -11,6 +11,13 @@
 
 #define SCRATCH_SIZE_DEFAULT (512ull << 30)
 
+#define VOLUME_SIZE_LEAST (64ull << 30) /* of those that nobody gave a size */
+#define VOLUME_SIZE_MOST (512ull << 30)
+
+/* The size of a volume that nobody gave one, on a host's file system of that size: it cannot hold
+ * more, and each GiB costs at each mount. A power of two, so that the host's may grow somewhat. */
+uint64_t volume_size_default(uint64_t host_bytes);
+
 /* How the file system of a scratch disk is made. */
 struct ext4_options scratch_options(uint64_t size_bytes, bool for_overlay);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,7 +89,16 @@ static int parse_option(const char *text, struct volume *volume, uint32_t *ret_j
 	return r;
 }
 
-static int check_size(struct volume *volume, struct err *err)
+static uint64_t default_size(const char *directory)
+{
+	struct statvfs st;
+
+	return statvfs(directory, &st) < 0
+		       ? VOLUME_SIZE_MOST
+		       : volume_size_default((uint64_t)st.f_blocks * st.f_frsize);
+}
+
+static int check_size(const struct engine *engine, struct volume *volume, struct err *err)
 {
 	if (volume->kind == VOLUME_DIRECTORY) {
 		if (volume->size_bytes || volume->journal)
@@ -97,7 +107,7 @@ static int check_size(struct volume *volume, struct err *err)
 		return 0;
 	}
 	if (!volume->size_bytes)
-		volume->size_bytes = SCRATCH_SIZE_DEFAULT;
+		volume->size_bytes = default_size(engine->root);
 	if (volume->size_bytes > EXT4_SIZE_MAX || volume->size_bytes < EXT4_SIZE_MIN) {
 		AUTO_FREE char *size = str_size(volume->size_bytes);
 
@@ -109,8 +119,8 @@ static int check_size(struct volume *volume, struct err *err)
 	return 0;
 }
 
-static int describe(const struct volume_options *options, struct volume *volume,
-		    uint32_t *ret_journal_mib, struct err *err)
+static int describe(const struct engine *engine, const struct volume_options *options,
+		    struct volume *volume, uint32_t *ret_journal_mib, struct err *err)
 {
 	char id[HASH_UUID_LENGTH + 1];
 	int r = options->name ? volume_check_name(options->name, err) : 0;
@@ -134,7 +144,7 @@ static int describe(const struct volume_options *options, struct volume *volume,
 		volume->size_bytes = options->size_bytes;
 		json_set_string(volume->options, "size", text);
 	}
-	return check_size(volume, err);
+	return check_size(engine, volume, err);
 }
 
 /* --- making it --- */
@@ -190,7 +200,7 @@ int volumes_make(struct engine *engine, const struct volume_options *options, ch
 	CLEANUP(volume_release) struct volume volume = { 0 };
 	CLEANUP(volume_release) struct volume there = { 0 };
 	uint32_t journal_mib = 0;
-	int r = describe(options, &volume, &journal_mib, err);
+	int r = describe(engine, options, &volume, &journal_mib, err);
 
 	if (r < 0)
 		return r;

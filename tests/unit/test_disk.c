@@ -704,8 +704,8 @@ static void test_volume_disks(void **state)
 		uint64_t size_bytes;
 		uint32_t journal_mib, journal_blocks;
 	} cases[] = {
-		{ SCRATCH_SIZE_DEFAULT, 0, 16384 },
-		{ SCRATCH_SIZE_DEFAULT, 0, 16384 }, /* by the template */
+		{ VOLUME_SIZE_MOST, 0, 16384 },
+		{ VOLUME_SIZE_MOST, 0, 16384 }, /* by the template */
 		{ 16 << 20, 0, 1024 },
 		{ 64 << 20, 8, 2048 },
 	};
@@ -732,6 +732,17 @@ static void test_volume_disks(void **state)
 	assert_int_equal(volume_disk_create(templates, "/nonexistent", 1ull << 50, 0, &err),
 			 -EINVAL);
 	assert_int_equal(volume_disk_create(templates, "/nonexistent", 0, 0, &err), -EINVAL);
+}
+
+static void test_volume_size(void **state)
+{
+	const uint64_t gib = 1 << 30;
+
+	assert_int_equal(volume_size_default(0), VOLUME_SIZE_LEAST);
+	assert_int_equal(volume_size_default(VOLUME_SIZE_LEAST), VOLUME_SIZE_LEAST);
+	assert_int_equal(volume_size_default(VOLUME_SIZE_LEAST + 1), 128 * gib);
+	assert_int_equal(volume_size_default(252 * gib), 256 * gib);
+	assert_int_equal(volume_size_default(UINT64_MAX), VOLUME_SIZE_MOST);
 }
 
 static size_t count_of(const char *text, const char *word)
@@ -810,6 +821,7 @@ int main(void)
 		TEST_IN_DIR(test_descriptor),
 		TEST_IN_DIR(test_scratch),
 		TEST_IN_DIR(test_volume_disks),
+		cmocka_unit_test(test_volume_size),
 		TEST_IN_DIR(test_block_groups),
 		TEST_IN_DIR(test_block_groups_of_others),
 		TEST_IN_DIR(test_scratch_damaged_template),
