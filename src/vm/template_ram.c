@@ -13,6 +13,9 @@
 
 #define PAGE RAM_PAGE
 #define CHUNK ((size_t)256 * PAGE)
+/* What is written at once becomes one piece of the page cache. A later Linux (6.18) maps such a
+ * piece as a whole, wherever a machine touches it. */
+#define PIECE ((size_t)4 * PAGE)
 
 struct pass {
 	int from;
@@ -21,7 +24,17 @@ struct pass {
 	uint8_t *buffer; /* CHUNK bytes */
 };
 
-/* The pages of the buffer, which came from offset: runs of ones that count are written at once. */
+static int write_pieces(const struct pass *pass, size_t start, size_t end, uint64_t offset)
+{
+	int r = 0;
+
+	for (size_t at = start; at < end && r == 0; at += PIECE)
+		r = fd_pwrite_all(pass->to, pass->buffer + at, end - at < PIECE ? end - at : PIECE,
+				  (off_t)(offset + at));
+	return r;
+}
+
+/* The pages of the buffer, which came from offset: runs of ones that count are written. */
 static int handle_chunk(struct pass *pass, uint64_t offset, size_t size)
 {
 	size_t run = 0; /* start of the pages not yet written */
@@ -35,13 +48,12 @@ static int handle_chunk(struct pass *pass, uint64_t offset, size_t size)
 			pass->crc = hash_crc32c(pass->crc, pass->buffer + at, PAGE);
 			continue;
 		}
-		if (pass->to >= 0 && at > run)
-			r = fd_pwrite_all(pass->to, pass->buffer + run, at - run,
-					  (off_t)(offset + run));
+		if (pass->to >= 0)
+			r = write_pieces(pass, run, at, offset);
 		run = at + PAGE;
 	}
-	if (r == 0 && pass->to >= 0 && size > run)
-		r = fd_pwrite_all(pass->to, pass->buffer + run, size - run, (off_t)(offset + run));
+	if (r == 0 && pass->to >= 0)
+		r = write_pieces(pass, run, size, offset);
 	return r;
 }
 
