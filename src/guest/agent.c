@@ -9,9 +9,11 @@
 #include <sys/utsname.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "guest/agent_parts.h"
 #include "guest/cgroup.h"
+#include "guest/clock.h"
 #include "guest/net.h"
 #include "guest/rejoin.h"
 #include "guest/top.h"
@@ -86,6 +88,24 @@ static void handle_top(struct agent *agent)
 	mux_send_control(agent->mux, MSG_TOP_REPLY, bytes.text, bytes.length);
 }
 
+static void handle_clock(struct agent *agent)
+{
+	AUTO_SBUF struct sbuf bytes = { 0 };
+
+	msg_clock_encode(&(struct msg_clock){ .wall_clock_ns = clock_wall_ns() }, &bytes);
+	mux_send_control(agent->mux, MSG_CLOCK_REPLY, bytes.text, bytes.length);
+}
+
+static int handle_clock_shift(const uint8_t *payload, size_t size)
+{
+	struct msg_clock_shift shift;
+	int r = msg_clock_shift_decode(payload, size, &shift);
+
+	if (r == 0 && clock_shift_wall(shift.ns) < 0)
+		log_warning("cannot set the clock: %m");
+	return r;
+}
+
 static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t size)
 {
 	struct agent *agent = ctx;
@@ -117,6 +137,11 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 	case MSG_TOP:
 		handle_top(agent);
 		return 0;
+	case MSG_CLOCK:
+		handle_clock(agent);
+		return 0;
+	case MSG_CLOCK_SHIFT:
+		return handle_clock_shift(payload, size);
 	case MSG_FREEZE:
 		return agent_on_freeze(agent, payload, size);
 	case MSG_THAW:

@@ -179,6 +179,42 @@ void msg_process_release(struct msg_process *msg)
 	*msg = (struct msg_process){ 0 };
 }
 
+void msg_clock_encode(const struct msg_clock *msg, struct sbuf *out)
+{
+	pack_u64(out, msg->wall_clock_ns);
+}
+
+int msg_clock_decode(const uint8_t *data, size_t size, struct msg_clock *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_clock msg = { .wall_clock_ns = unpack_u64(&in) };
+	int r;
+
+	require(&in, msg.wall_clock_ns <= INT64_MAX);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
+void msg_clock_shift_encode(const struct msg_clock_shift *msg, struct sbuf *out)
+{
+	pack_u64(out, (uint64_t)msg->ns);
+}
+
+int msg_clock_shift_decode(const uint8_t *data, size_t size, struct msg_clock_shift *ret_msg)
+{
+	struct unpack in = { .data = data, .size = size };
+	struct msg_clock_shift msg = { .ns = (int64_t)unpack_u64(&in) };
+	int r;
+
+	require(&in, msg.ns != INT64_MIN);
+	r = unpack_done(&in);
+	if (r == 0)
+		*ret_msg = msg;
+	return r;
+}
+
 static void pack_limits(struct sbuf *out, const struct msg_limits *limits)
 {
 	pack_u64(out, limits->memory_bytes);

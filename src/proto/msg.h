@@ -22,7 +22,7 @@
 
 #include "base/str.h"
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 #define MSG_ENTROPY_SIZE 64
 #define MSG_MOUNTS_MAX 128
 #define MSG_RLIMITS_MAX 16
@@ -55,6 +55,9 @@ enum msg_type {
 	MSG_INTERFACE = 20, /* host: msg_interface_change, while the container runs */
 	MSG_INTERFACE_DONE = 21, /* guest: msg_interface_done, to each of them */
 	MSG_FILE = 22,           /* host: msg_file: what a file of the session holds now */
+	MSG_CLOCK = 23,          /* host: empty: what time is it? */
+	MSG_CLOCK_REPLY = 24,    /* guest: msg_clock */
+	MSG_CLOCK_SHIFT = 25,    /* host: msg_clock_shift: so much is missing */
 	MSG_TOP = 62,            /* host: empty */
 	MSG_TOP_REPLY = 63,      /* guest: msg_top (proto/top.h) */
 	MSG_PREPARE = 60,  /* host: msg_prepare, before a session: mount the root file system */
@@ -156,6 +159,14 @@ struct msg_interface_change {
 struct msg_interface_done {
 	uint32_t nic;
 	const char *message; /* one line: what failed; "": nothing */
+};
+
+struct msg_clock {
+	uint64_t wall_clock_ns; /* since the Unix epoch */
+};
+
+struct msg_clock_shift {
+	int64_t ns; /* to be added to the guest's time */
 };
 
 struct msg_limits {
@@ -290,6 +301,10 @@ void msg_shutdown_encode(const struct msg_shutdown *msg, struct sbuf *out);
 int msg_shutdown_decode(const uint8_t *data, size_t size, struct msg_shutdown *ret_msg);
 void msg_stats_encode(const struct msg_stats *msg, struct sbuf *out);
 int msg_stats_decode(const uint8_t *data, size_t size, struct msg_stats *ret_msg);
+void msg_clock_encode(const struct msg_clock *msg, struct sbuf *out);
+int msg_clock_decode(const uint8_t *data, size_t size, struct msg_clock *ret_msg);
+void msg_clock_shift_encode(const struct msg_clock_shift *msg, struct sbuf *out);
+int msg_clock_shift_decode(const uint8_t *data, size_t size, struct msg_clock_shift *ret_msg);
 void msg_limits_encode(const struct msg_limits *msg, struct sbuf *out);
 int msg_limits_decode(const uint8_t *data, size_t size, struct msg_limits *ret_msg);
 

@@ -10,6 +10,7 @@
 #include "proto/msg_state.h"
 #include "proto/sockets.h"
 #include "proto/top.h"
+#include "shim/clock_sync.h"
 #include "shim/socket_relays.h"
 
 static int on_started(struct shim *shim, const uint8_t *data, size_t size)
@@ -104,6 +105,8 @@ static int guest_control(void *ctx, uint16_t type, const uint8_t *payload, size_
 	case MSG_PONG:
 	case MSG_OOM:
 		return 0;
+	case MSG_CLOCK_REPLY:
+		return clock_sync_answer(shim, payload, size);
 	case MSG_TIMELINE:
 		return on_timeline(shim, payload, size);
 	case MSG_STARTED:

@@ -13,6 +13,7 @@
  *	bulk.c		the memory that copies of files pass through
  *	state.c		the machine saved, and brought back from where it was saved
  *	hold.c		what happens while the host's disk is full
+ *	clock_sync.c	its guest's clock
  *	healthcheck.c	a command that is run in it once in a while, and what that says (health.h)
  *
  * It holds the container's lock for as long as it lives; whoever finds a row that says "running"
@@ -47,6 +48,7 @@
 #define SHIM_START_ANSWERS 2
 
 struct client;
+struct clock_sync;
 struct process;
 
 enum phase {
@@ -112,6 +114,7 @@ struct shim {
 	bool oom_killed;
 	bool suspended;        /* the container's machine is saved, and what ends is not its life */
 	struct saving *saving; /* owned; NULL: none is under way */
+	struct clock_sync *clock_sync;   /* owned; NULL: no process runs */
 	struct healthcheck *healthcheck; /* owned; NULL: the container has none, or does not run */
 	uint32_t restarts;
 	uint64_t started_ms; /* monotonic, of this run */

@@ -13,6 +13,7 @@
  * running. The saved machine of a suspended container is used up when it is brought back: from the
  * moment its processes may run, its disk is ahead of that memory.
  */
+#include "shim/clock_sync.h"
 #include "shim/saved_disks.h"
 #include "shim/shim.h"
 
@@ -100,6 +101,7 @@ static void thaw(struct shim *shim)
 	mux_hold(shim->guest, false);
 	mux_send_control(shim->guest, MSG_THAW, NULL, 0);
 	mux_flush(shim->guest, 0);
+	clock_sync_soon(shim);
 }
 
 void state_cancel(struct shim *shim)

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "base/proc.h"
 #include "proto/msg.h"
+#include "shim/clock_sync.h"
 #include "shim/hold.h"
 #include "shim/volume_files.h"
 
@@ -50,6 +51,8 @@ int shim_set_state(struct shim *shim, enum container_state state)
 		log_error("container=%s cannot record its state: %s", shim->container->config.id,
 			  err.message);
 	healthcheck_follow(shim);
+	if (state == CONTAINER_RUNNING)
+		clock_sync_soon(shim);
 	return r;
 }
 
@@ -106,6 +109,7 @@ static void act_started(struct shim *shim)
 		shim_event(shim, EVENT_UNTOLD); /* before anybody hears of a start */
 		return;
 	}
+	clock_sync_begin(shim);
 	relay_started(shim, MSG_PROCESS_MAIN);
 	server_begin_copies(shim);
 	log_timeline("shim: process started");
@@ -409,6 +413,7 @@ static void end_run(struct shim *shim)
 	loop_disarm(shim->deadline);
 	state_cancel(shim);
 	healthcheck_end(shim);
+	clock_sync_end(shim);
 	if (shim->phase == PHASE_BACKOFF || !wants_restart(shim)) {
 		end_for_good(shim);
 		return;

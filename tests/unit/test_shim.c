@@ -308,19 +308,27 @@ static void guest_send(const struct stage *stage, uint32_t stream, uint16_t type
 
 static unsigned passed_resets; /* frames of that type that were passed over */
 
+/* The next frame of any kind; body has room for FRAME_PAYLOAD_MAX. */
+static struct frame_header guest_next(const struct stage *stage, uint8_t *body)
+{
+	uint8_t raw[FRAME_HEADER_SIZE];
+	struct frame_header header;
+
+	assert_int_equal(fd_wait(stage->guest, POLLIN, 10000), 1);
+	assert_int_equal(fd_read_exact(stage->guest, raw, sizeof(raw)), 0);
+	assert_int_equal(frame_decode(raw, &header), 0);
+	assert_int_equal(fd_read_exact(stage->guest, body, header.length), 0);
+	return header;
+}
+
 /* The next frame on the stream (0: a control message), passing over credit and others. */
 static size_t guest_receive(const struct stage *stage, uint32_t stream, uint16_t type,
 			    uint8_t *payload, size_t max)
 {
 	for (;;) {
-		uint8_t raw[FRAME_HEADER_SIZE];
-		struct frame_header header;
 		static uint8_t body[FRAME_PAYLOAD_MAX];
+		struct frame_header header = guest_next(stage, body);
 
-		assert_int_equal(fd_wait(stage->guest, POLLIN, 10000), 1);
-		assert_int_equal(fd_read_exact(stage->guest, raw, sizeof(raw)), 0);
-		assert_int_equal(frame_decode(raw, &header), 0);
-		assert_int_equal(fd_read_exact(stage->guest, body, header.length), 0);
 		if (header.stream != stream || header.type != type) {
 			passed_resets += header.stream && header.type == FRAME_RESET;
 			continue;
@@ -490,6 +498,7 @@ static void test_a_guest_that_breaks_the_protocol_is_ended(void **state)
 		{ MSG_STARTED, "" },
 		{ MSG_SESSION, "not for a guest to say" },
 		{ MSG_STATS_REPLY, "garbage" },
+		{ MSG_CLOCK_REPLY, "nobody" }, /* asked */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
@@ -691,6 +700,43 @@ static void test_who_asks_a_silent_guest_is_told(void **state)
 				 -ETIMEDOUT);
 		assert_string_equal(err.message, "the machine of the container does not answer");
 	}
+	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
+	guest_clean(&stage);
+	stage_close(&stage);
+}
+
+/* What the shim adds to the time of a guest that is so many seconds behind. Asked again, it says
+ * the same again: the first answer may have come too late. */
+static int64_t shift_of_clock(const struct stage *stage, uint64_t behind_s)
+{
+	for (;;) {
+		struct frame_header header = guest_next(stage, buffer);
+		struct msg_clock clock = { .wall_clock_ns =
+						   clock_wall_ns() - behind_s * 1000000000 };
+		AUTO_SBUF struct sbuf out = { 0 };
+		struct msg_clock_shift shift;
+
+		if (header.stream)
+			continue;
+		if (header.type == MSG_CLOCK) {
+			msg_clock_encode(&clock, &out);
+			guest_send(stage, 0, MSG_CLOCK_REPLY, out.text, out.length);
+		} else if (header.type == MSG_CLOCK_SHIFT) {
+			assert_int_equal(msg_clock_shift_decode(buffer, header.length, &shift), 0);
+			return shift.ns;
+		}
+	}
+}
+
+static void test_the_clock_of_the_guest_follows(void **state)
+{
+	struct stage stage;
+	int64_t shift;
+
+	start_detached(&stage, *state);
+	shift = shift_of_clock(&stage, 3600);
+	/* The answer counts only if it came within half a second. */
+	assert_in_range(shift, INT64_C(3599) * 1000000000, INT64_C(3601) * 1000000000);
 	guest_exited(&stage, MSG_PROCESS_MAIN, 0);
 	guest_clean(&stage);
 	stage_close(&stage);
@@ -1529,6 +1575,7 @@ int main(void)
 		TEST_IN_DIR(test_input_of_an_exec_ends_with_its_client),
 		TEST_IN_DIR(test_terminal_of_an_exec_hangs_up_with_its_client),
 		TEST_IN_DIR(test_who_asks_a_silent_guest_is_told),
+		TEST_IN_DIR(test_the_clock_of_the_guest_follows),
 		TEST_IN_DIR(test_an_exec_that_does_not_start_is_told_and_killed),
 		TEST_IN_DIR(test_an_exec_that_has_started_has_no_deadline),
 		TEST_IN_DIR(test_a_copy_of_a_silent_guest_ends),

@@ -93,6 +93,10 @@ static int on_control(void *ctx, uint16_t type, const uint8_t *payload, size_t s
 		r = msg_stats_decode(payload, size, &guest->stats);
 		guest->stats_received = true;
 		break;
+	case MSG_CLOCK_REPLY:
+		r = msg_clock_decode(payload, size, &guest->clock);
+		guest->clock_received = true;
+		break;
 	case MSG_PONG:
 		guest->pong = true;
 		break;

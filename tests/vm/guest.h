@@ -28,9 +28,11 @@ struct guest {
 	struct loop *loop;
 	struct mux *mux;
 	pid_t pid;
-	bool hello, session_done, session_failed, shutdown_done, pong, stats_received, oom, closed;
+	bool hello, session_done, session_failed, shutdown_done, pong, stats_received,
+		clock_received, oom, closed;
 	char message[1024]; /* of a failed session */
 	struct msg_stats stats;
+	struct msg_clock clock;
 	struct guest_process processes[GUEST_PROCESSES_MAX];
 	/* What is still to be sent to one process. */
 	uint32_t input_process;

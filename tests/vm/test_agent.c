@@ -194,6 +194,39 @@ static void check_isolation(struct guest *guest)
 	assert_contains(guest_sh(guest, 47, "umount /proc || echo denied"), "denied");
 }
 
+static uint64_t clock_of(struct guest *guest)
+{
+	guest->clock_received = false;
+	mux_send_control(guest->mux, MSG_CLOCK, "", 0);
+	guest_wait(guest, &guest->clock_received, 10000);
+	return guest->clock.wall_clock_ns;
+}
+
+/* Its clock goes forward by what it is told, at once, and back by little only slowly. */
+static void check_clock(struct guest *guest)
+{
+	static const int64_t shifts[] = { INT64_C(3600500000000), INT64_C(-1800250000000) };
+	uint64_t before = clock_of(guest);
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
+		AUTO_SBUF struct sbuf out = { 0 };
+
+		sum += shifts[i];
+		msg_clock_shift_encode(&(struct msg_clock_shift){ shifts[i] }, &out);
+		mux_send_control(guest->mux, MSG_CLOCK_SHIFT, out.text, out.length);
+		assert_in_range(clock_of(guest) - before, sum, sum + INT64_C(60000000000));
+	}
+	for (int i = 0; i < 5; i++) {
+		AUTO_SBUF struct sbuf out = { 0 };
+		uint64_t last = clock_of(guest);
+
+		msg_clock_shift_encode(&(struct msg_clock_shift){ INT64_C(-900000000) }, &out);
+		mux_send_control(guest->mux, MSG_CLOCK_SHIFT, out.text, out.length);
+		assert_true(clock_of(guest) > last);
+	}
+}
+
 static void check_control(struct guest *guest)
 {
 	static char *sleeper[] = { "sleep", "1000", NULL };
@@ -248,6 +281,7 @@ static void test_container(void **state)
 	check_identity(&guest);
 	check_isolation(&guest);
 	check_control(&guest);
+	check_clock(&guest);
 	before = clock_monotonic_ms();
 	guest_sh(&guest, 60, "true");
 	print_message("exec: %d ms\n", (int)(clock_monotonic_ms() - before));
