@@ -144,8 +144,11 @@ int accel_choose(const char *wanted, const char *cache_dir, struct accel *ret_ac
 		probe(&accel);
 		write_cache(path, key, &accel);
 	}
-	if (accel.kind != ACCEL_KVM && !str_eq(wanted, "auto"))
-		return err_set(err, -ENODEV, "cannot use kvm: %s", accel.reason);
+	if (str_eq(wanted, accel_names[ACCEL_KVM])) {
+		if (accel.kind != ACCEL_KVM && accel.guest_mips <= 0)
+			return err_set(err, -ENODEV, "cannot use kvm: %s", accel.reason);
+		accel.kind = ACCEL_KVM; /* slow or not */
+	}
 	*ret_accel = accel;
 	return 0;
 }

@@ -23,9 +23,9 @@ struct accel {
 	double guest_mips; /* measured speed of ring-0 code under KVM; 0 not measured */
 };
 
-/* wanted: "auto", "kvm" or "tcg". The probe's result is kept in cache_dir per boot of the host (and
- * per identity of /dev/kvm). -EINVAL for other words, -ENODEV when kvm is wanted but cannot be
- * used. */
+/* wanted: "auto" (KVM where it is fast), "kvm" (wherever it works) or "tcg". The probe's result is
+ * kept in cache_dir per boot of the host (and per identity of /dev/kvm). -EINVAL for other words,
+ * -ENODEV when kvm is wanted but cannot be used. */
 int accel_choose(const char *wanted, const char *cache_dir, struct accel *ret_accel,
 		 struct err *err);
 

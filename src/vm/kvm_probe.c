@@ -32,13 +32,13 @@
 #define LOOP_COUNT 3000000u
 #define LOOP_INSTRUCTIONS 3
 #define CODE_OFFSET 0u
-#define COUNTER_OFFSET 0x800u
+#define COUNTER_OFFSET 0x1000u /* a page of its own: code is not in it */
 #define GUEST_BASE 0x1000u
-#define GUEST_SIZE 0x1000u
+#define GUEST_SIZE 0x2000u
 
 static const uint8_t code[] = {
 	0x0f, 0x20, 0xc0,                   /* 1: mov %cr0, %eax */
-	0xff, 0x0d, 0x00, 0x18, 0x00, 0x00, /* decl GUEST_BASE + COUNTER_OFFSET */
+	0xff, 0x0d, 0x00, 0x20, 0x00, 0x00, /* decl GUEST_BASE + COUNTER_OFFSET */
 	0x75, 0xf5,                         /* jnz 1b */
 	0xf4,                               /* hlt */
 };
