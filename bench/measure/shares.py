@@ -22,6 +22,7 @@ VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 DIRECTORIES, FILES = 20, 25
 TIMEOUT = 900
 TREE_FILES, TREE_DIRECTORY = 50000, 50  # files, and how many of them are in one directory
+TREE_PART = TREE_DIRECTORY * 40  # files below each directory at the top
 GIT_IMAGE = "bench-git:latest"
 
 # What is timed, by the guest's own clock: NAME COMMAND...
@@ -192,9 +193,23 @@ def work_tree(bench):
                        "exec", "-w", "/%s/tree" % place, "bench-tree", "sh", "-c", command + " > /dev/null"))
                     for place in ("share", "volume")}, warm_up=1)
         yield result
+    yield build_pass(bench)
     bench.hull("delete", "-f", "bench-tree")
     bench.hull("volume", "delete", "bench-tree")
     shutil.rmtree(directory)
+
+
+def build_pass(bench):
+    """As a build does: each file of a part of the tree is looked at and read, and one is made beside."""
+    command = "rm -rf out && mkdir out && tar cf - d0 | tar xf - -C out"
+    result = Result("share: %d files read, and as many made beside" % min(TREE_PART, TREE_FILES), baseline="volume")
+    result.commands = ["hull exec CONTAINER sh -c '%s'" % command]
+    for place in ("share", "volume"):
+        result.add(place)
+    interleave(result, bench.rounds_or(3),
+               {place: timed(lambda place=place: bench.hull("exec", "-w", "/%s/tree" % place, "bench-tree", "sh", "-c",
+                                                            command)) for place in ("share", "volume")})
+    return result
 
 
 def run(bench):
