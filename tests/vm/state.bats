@@ -543,7 +543,8 @@ has_more() {
 	run -0 hull wait copy
 	assert_output 0
 	hull delete copy
-	hull run -d --name live busybox sh -c 'echo mine > /file; sync; echo ready; sleep 1000'
+	# It runs again in the copy, where the file is to be the old one.
+	hull run -d --name live busybox sh -c '[ -e /file ] || echo mine > /file; sync; echo ready; sleep 1000'
 	logged live ready
 	hull snapshot create live --name both
 	run -0 hull snapshot restore both --disks-only --name copy
