@@ -113,10 +113,12 @@ def markdown_table(result):
 
 
 def write_markdown(path, what, results):
-    """Between the marks of the file; what stands around them stays."""
-    with open(path) as file:
-        before, _, rest = file.read().partition(BEGIN)
-    after = rest.partition(END)[2]
+    """Between the marks of the file; what stands around them stays. A file that is not there is begun."""
+    before = after = ""
+    if os.path.exists(path):
+        with open(path) as file:
+            before, _, rest = file.read().partition(BEGIN)
+        after = rest.partition(END)[2]
     table = ["| the machine | |", "|---|---|", *("| %s | %s |" % item for item in what.items()), ""]
     text = "\n".join([*table, *(markdown_table(result) for result in results)])
     with open(path, "w") as file:
