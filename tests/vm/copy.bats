@@ -111,7 +111,7 @@ manifest() {
 	hull exec c1 sh -c 'mkdir -p /dir/f; echo old > /file; ln -s loop /loop; mknod /tmp/null c 1 3'
 	fails 1 "Error: path '/nosuch' does not exist" hull cp c1:/nosuch .
 	fails 1 "Error: path 'nosuch' does not exist" hull cp nosuch c1:/
-	fails 1 'Error: container not found: c2' hull cp f c2:/
+	fails 1 'Error: container not found: other' hull cp f other:/
 	fails 1 "Error: cannot open '/no/where': No such file or directory" hull cp f c1:/no/where
 	fails 1 "Error: the destination directory 'new/' does not exist" hull cp f c1:/new/
 	fails 1 "Error: cannot copy a directory over 'file', which is none" hull cp src c1:/file
