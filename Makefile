@@ -15,6 +15,10 @@ quickstart:
 check:
 	@scripts/check
 
+# hull under KVM, in a machine whose processor is emulated with virtualization: ten minutes.
+check-kvm: all
+	@tests/kvm/run build
+
 bench: all
 	@bench/run
 
@@ -46,4 +50,4 @@ clean:
 	@rm -rf build-*/
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name kernel ! -name qemu -exec rm -rf {} +
 
-.PHONY: all quickstart check bench fuzz format lint kernel qemu install clean
+.PHONY: all quickstart check check-kvm bench fuzz format lint kernel qemu install clean
