@@ -2,6 +2,7 @@
 #include "net/quota.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -91,4 +92,13 @@ bool quota_takes(struct quota *quota, const struct packet *packet, size_t socket
 		return false;
 	quota->seen[0][port / 8] |= bit;
 	return true;
+}
+
+size_t quota_sockets(size_t part, size_t most)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / part < most)
+		most = limit.rlim_cur / part;
+	return most;
 }

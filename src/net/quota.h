@@ -22,5 +22,7 @@ void quota_release(struct quota *quota);
 /* Whether a packet to the outside may pass while the uplink has so many sockets, of those that it
  * may have at most. */
 bool quota_takes(struct quota *quota, const struct packet *packet, size_t sockets, size_t most);
+/* How many sockets one user of them may have: a part of what the process may open, at most most. */
+size_t quota_sockets(size_t part, size_t most);
 
 #endif

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "net/names.h"
+#include "net/quota.h"
 #include "net/tcp_connection.h"
 
 #define CONNECTIONS_MAX 16384
@@ -615,23 +615,12 @@ void tcp_stack_forget(struct tcp_stack *stack, struct port *member)
 			connection_free(&stack->connections[i], false);
 }
 
-/* The other half of what may be open is for all else. */
-static size_t connections_max(void)
-{
-	struct rlimit limit;
-	size_t most = CONNECTIONS_MAX;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < most)
-		most = limit.rlim_cur / 2;
-	return most;
-}
-
 struct tcp_stack *tcp_stack_new(struct netd *netd)
 {
 	struct tcp_stack *stack = xcalloc(1, sizeof(*stack));
 
 	stack->netd = netd;
-	stack->max = connections_max();
+	stack->max = quota_sockets(2, CONNECTIONS_MAX); /* the other half is for all else */
 	stack->connections = mmap(NULL, stack->max * sizeof(stack->connections[0]),
 				  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (stack->connections == MAP_FAILED)

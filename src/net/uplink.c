@@ -5,7 +5,6 @@
 #include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,6 +12,7 @@
 #include "base/mem.h"
 #include "net/gateway.h"
 #include "net/guard.h"
+#include "net/quota.h"
 
 #define READY_BATCH 64
 #define QUESTIONS_MAX 64 /* of libslirp between two turns; more are asked again */
@@ -382,25 +382,15 @@ static SlirpConfig slirp_config(const struct net_config *config)
 	};
 }
 
-/* TCP may have half (net/tcp.c); the rest is for published ports, for questions to resolvers, and
- * for members. */
-static size_t sockets_max(void)
-{
-	struct rlimit limit;
-	size_t most = SOCKETS_MAX;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < most)
-		most = limit.rlim_cur / 4;
-	return most;
-}
-
 struct uplink *uplink_new(struct netd *netd, struct err *err)
 {
 	SlirpConfig config = slirp_config(&netd->config);
 	struct uplink *uplink = xcalloc(1, sizeof(*uplink));
 
 	uplink->netd = netd;
-	uplink->sockets_max = sockets_max();
+	/* TCP may have half (net/tcp.c); the rest is for published ports, for questions to
+	 * resolvers, and for members. */
+	uplink->sockets_max = quota_sockets(4, SOCKETS_MAX);
 	uplink->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (uplink->epoll_fd < 0)
 		abort();
